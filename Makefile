@@ -1,0 +1,43 @@
+# Everything a newcomer needs: `make bench`, `make test`. Both run `make setup` first, which is quick when nothing changed.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+UV_VERSION := 0.13.9
+export PYTHONUNBUFFERED = 1
+
+.PHONY: help setup lock bench test lint ui clean
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP)  ## create .venv and install the pinned packages
+
+# uv is quick; pip is the fallback where only pip knows how to reach the registry (a mirror in pip.conf, say).
+$(STAMP): requirements.lock Makefile
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v == (3, 11) else "plumbline needs Python 3.11, but $(PYTHON) is %d.%d: make PYTHON=/path/to/python3.11" % v)'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --require-hashes -r requirements.lock \
+	  || $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $(STAMP)
+
+lock: setup  ## resolve pyproject.toml anew into requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --upgrade -o requirements.lock
+
+bench: setup  ## the default experiment: start the stack, time it, check its logits, log to MLflow
+	$(RUN) launch.py
+
+test: setup  ## the whole test suite
+	$(RUN) -m pytest
+
+lint: setup  ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+ui: setup  ## open the MLflow UI on the runs in outputs/
+	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --host 127.0.0.1 --port 5000
+
+clean:  ## remove the environment and caches, never outputs/
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,133 @@
+"""Configuration of load, accuracy check and tracking, as plain dataclasses filled by Hydra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ArrivalProcess(StrEnum):
+    """How send times are drawn."""
+
+    constant = "constant"  # every 1/X seconds
+    poisson = "poisson"  # exponential gaps
+    gamma = "gamma"  # gamma gaps; burstiness 1 is poisson, below 1 burstier
+    ramp = "ramp"  # the rate grows linearly from 0 to X over T
+    trace = "trace"  # send times from a file
+    closed = "closed"  # a fixed number of requests in flight; no schedule
+    judge = "judge"  # the contest client's nearly constant gaps
+
+
+class DatasetFormat(StrEnum):
+    """Shape of the prompt file."""
+
+    alpaca = "alpaca"  # JSON list of {instruction, input, output}
+    sharegpt = "sharegpt"  # JSON list of {conversations: [{from, value}, ...]}
+    jsonl = "jsonl"  # one {"prompt": str, optional "max_new_tokens": int} per line
+    random_ids = "random_ids"  # random token ids of exact length, no file
+    shared_prefix = "shared_prefix"  # random token ids, a common prefix, no file
+
+
+class ClientProtocol(StrEnum):
+    """Which wire protocol the load generator speaks."""
+
+    judge = "judge"  # POST /models/llama2/generate_stream, newline-terminated JSON
+    completions = "completions"  # OpenAI POST /v1/completions, SSE
+    chat = "chat"  # OpenAI POST /v1/chat/completions, SSE
+
+
+@dataclass
+class ArrivalConfig:
+    """When requests are sent."""
+
+    process: ArrivalProcess = ArrivalProcess.constant
+    rate: float = 2.0  # X, requests per second
+    duration_s: float = 30.0  # T; the number of requests is int(X * T)
+    seed: int = 0
+    burstiness: float = 1.0  # gamma's shape parameter
+    concurrency: int = 8  # closed: requests in flight
+    trace_path: str = ""  # trace: one send time in seconds per line
+
+
+@dataclass
+class DatasetConfig:
+    """What is sent."""
+
+    format: DatasetFormat = DatasetFormat.jsonl
+    path: str = "conf/data/prompts.jsonl"
+    lengths_path: str = ""  # CSV with an output_tokens column to draw output lengths from; "" = the file's own
+    max_new_tokens: int = 64  # cap on every request's output tokens
+    prompt_tokens: int = 32  # random_ids, shared_prefix: exact prompt length
+    prefix_tokens: int = 0  # shared_prefix: how many of them are common
+    seed: int = 0  # draws of lengths and random ids
+
+
+@dataclass
+class SloConfig:
+    """A service-level objective: a request is good if it meets both."""
+
+    ttft_ms: float = 2000.0
+    tpot_ms: float = 100.0
+
+
+def default_slos() -> dict[str, SloConfig]:
+    """MLPerf Inference v5.1, llama3.1-8b: server and interactive scenarios."""
+    return {"server": SloConfig(2000.0, 100.0), "interactive": SloConfig(500.0, 30.0)}
+
+
+@dataclass
+class WorkloadConfig:
+    """The timed load."""
+
+    name: str = "laptop"
+    protocol: ClientProtocol = ClientProtocol.judge
+    arrivals: ArrivalConfig = field(default_factory=ArrivalConfig)
+    sweep_rates: list[float] = field(default_factory=list)  # several X against one warm server; [] = only arrivals.rate
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    ignore_eos: bool = True  # every request yields exactly its asked-for tokens
+    timeout_s: float = 600.0  # a request older than this, from its scheduled time, is cancelled and counted timed out
+    num_warmup: int = 4  # requests sent and discarded before the timed window
+    num_workers: int = 0  # load generator processes; 0 = as many as the rate needs
+    slos: dict[str, SloConfig] = field(default_factory=default_slos)
+
+
+class ReferenceKind(StrEnum):
+    """What the served logits are compared with."""
+
+    independent = "independent"  # the same weights without KV cache, batch 1, computed after the run
+    baseline = "baseline"  # a folder captured earlier
+
+
+@dataclass
+class AccuracyConfig:
+    """The logits task, run against the very server that was timed."""
+
+    enabled: bool = True
+    reference: ReferenceKind = ReferenceKind.independent
+    baseline_path: str = ""  # folder, for reference=baseline
+    num_prompts: int = 16
+    concurrency: int = 0  # requests in flight; 0 = serving.batch.decode, so that the batch stays full
+    every: int = 8  # capture the logits row of each position divisible by this, and of the last prompt token
+    max_new_tokens: int = 32
+    atol: float = 5e-3  # the contest's tolerance
+    rtol: float = 1e-5
+    min_pass_rate: float = 1.0  # share of rows that must be all-close
+
+
+@dataclass
+class TrackingConfig:
+    """MLflow."""
+
+    enabled: bool = True
+    uri: str = ""  # "" = SQLite file outputs/mlflow.db
+    experiment: str = "plumbline"
+    parent_run_id: str = ""  # set for the children of a multirun
+
+
+@dataclass
+class HarnessConfig:
+    """All the harness needs besides a server."""
+
+    workload: WorkloadConfig = field(default_factory=WorkloadConfig)
+    accuracy: AccuracyConfig = field(default_factory=AccuracyConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -1,0 +1,1 @@
+"""The serving stack: HTTP front end, engine, link, agent, model. It knows nothing of who loads or judges it."""

@@ -1,0 +1,1 @@
+"""What crosses from the engine to an agent: framed messages over TCP, arrays in shared memory."""
