@@ -12,7 +12,7 @@ class ArrivalProcess(StrEnum):
     constant = "constant"  # every 1/X seconds
     poisson = "poisson"  # exponential gaps
     gamma = "gamma"  # gamma gaps; burstiness 1 is poisson, below 1 burstier
-    ramp = "ramp"  # the rate grows linearly from 0 to X over T
+    ramp = "ramp"  # the rate grows linearly from 0 to X over T, so int(X * T / 2) requests
     trace = "trace"  # send times from a file
     closed = "closed"  # a fixed number of requests in flight; no schedule
     judge = "judge"  # the contest client's nearly constant gaps
@@ -56,6 +56,8 @@ class DatasetConfig:
     format: DatasetFormat = DatasetFormat.jsonl
     path: str = "conf/data/prompts.jsonl"
     lengths_path: str = ""  # CSV with an output_tokens column to draw output lengths from; "" = the file's own
+    lengths_by_index: bool = False  # row i of lengths_path belongs to record i (the contest's files); else drawn
+    tokenizer_path: str = ""  # alpaca, sharegpt: SentencePiece model that counts the record's own output tokens
     max_new_tokens: int = 64  # cap on every request's output tokens
     prompt_tokens: int = 32  # random_ids, shared_prefix: exact prompt length
     prefix_tokens: int = 0  # shared_prefix: how many of them are common
@@ -75,6 +77,27 @@ def default_slos() -> dict[str, SloConfig]:
     return {"server": SloConfig(2000.0, 100.0), "interactive": SloConfig(500.0, 30.0)}
 
 
+class SearchMode(StrEnum):
+    """Whether the rate is searched for rather than given."""
+
+    off = "off"
+    slo = "slo"  # the highest rate at which enough requests meet an SLO
+    saturation = "saturation"  # rates rise until throughput does not
+
+
+@dataclass
+class SearchConfig:
+    """A search over workload.arrivals.rate; each rate is one timed window of workload.arrivals.duration_s."""
+
+    mode: SearchMode = SearchMode.off
+    slo: str = "server"  # a key of workload.slos
+    attainment: float = 0.99  # share of requests that must meet it
+    start_rate: float = 1.0
+    min_rate: float = 0.05  # below this the search gives up
+    tolerance: float = 0.1  # stop when the lowest failing rate is within this of the highest met
+    max_windows: int = 16
+
+
 @dataclass
 class WorkloadConfig:
     """The timed load."""
@@ -83,11 +106,16 @@ class WorkloadConfig:
     protocol: ClientProtocol = ClientProtocol.judge
     arrivals: ArrivalConfig = field(default_factory=ArrivalConfig)
     sweep_rates: list[float] = field(default_factory=list)  # several X against one warm server; [] = only arrivals.rate
+    search: SearchConfig = field(default_factory=SearchConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     ignore_eos: bool = True  # every request yields exactly its asked-for tokens
     timeout_s: float = 600.0  # a request older than this, from its scheduled time, is cancelled and counted timed out
     num_warmup: int = 4  # requests sent and discarded before the timed window
     num_workers: int = 0  # load generator processes; 0 = as many as the rate needs
+    # Idle connections kept open ahead of need, so that no TCP connect is part of a latency; 0 suits a server that gives
+    # a thread to each open connection.
+    connections_ahead: int = 32
+    max_connections: int = 0  # a cap; a request waiting for a connection is late, and counted so. 0 = no cap
     slos: dict[str, SloConfig] = field(default_factory=default_slos)
 
 

@@ -66,6 +66,7 @@ class PrefillConfig:
 
     max_prompts: int = 8  # most prompts in one prefill step
     max_tokens: int = 1024  # most prompt tokens in one prefill step; a longer prompt goes alone
+    chunked: bool = False  # a longer prompt is cut into steps of max_tokens instead
 
 
 @dataclass
@@ -84,6 +85,8 @@ class HttpConfig:
     api_key: str = ""  # demanded as `Authorization: Bearer …` if set; required for a host that is not loopback
     max_body_bytes: int = 1_048_576
     max_buffered_events: int = 1024  # a streaming client this far behind is cancelled
+    body_timeout_s: float = 30.0  # a body that takes longer to arrive is answered 408
+    idle_timeout_s: float = 600.0  # a connection without a (complete) request is closed after this
     judge_data_as_dict: bool = False  # the contest fork's quirk: `data` is a dict, not a one-element list
     judge_drop_last_text: bool = False  # the original's quirk: on finish_reason length the last token has no text
 
@@ -93,7 +96,8 @@ class AgentConfig:
     """Agent processes: one per device, each a full replica."""
 
     device_ids: list[int] = field(default_factory=lambda: [0])
-    start_timeout_s: float = 900.0  # from spawn to ready; compiling counts
+    start_timeout_s: float = 300.0  # longest silence of the processes while they start
+    step_timeout_s: float = 300.0  # an agent that leaves a step unanswered for so long is given up
     max_restarts: int = 0  # a timed run with a restarted agent is no result, so 0; `python -m serving` uses more
 
 
@@ -101,7 +105,10 @@ class AgentConfig:
 class ServingConfig:
     """Batch, block and prefill settings: what people tune."""
 
+    external: bool = False  # measure the server at `url` instead of starting one; then only `http.api_key` counts
+    url: str = ""  # e.g. http://127.0.0.1:8000, for external=true
     policy: Policy = Policy.prefill_first
+    pipeline: bool = True  # plan and send the next step while the device runs the current one
     fake: Fake = Fake.off
     batch: BatchConfig = field(default_factory=BatchConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
@@ -149,6 +156,8 @@ class DeviceConfig:
     dtype: str = "float32"  # weights, activations and KV cache
     num_threads: int = 0  # 0 = one per core
     max_device_memory: str = ""  # e.g. "28GB"; "" = MindSpore's default
+    jit_level: str = ""  # O0 (kernel by kernel), O1 (with fusion) or O2 (whole graph); "" = MindSpore's choice
+    infer_boost: bool = False  # MindSpore's inference kernels: only on Ascend, only with jit_level O0
     # Static graphs for decode at (each batch bucket, each of these block counts); [] = the dynamic graph only.
     decode_blocks_buckets: list[int] = field(default_factory=list)
     # Static graphs for prefill, packed tokens padded to these; [] = the dynamic graph only.

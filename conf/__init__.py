@@ -1,0 +1,1 @@
+"""Hydra configuration: YAML groups, their typed schema, and errors a person can act on."""

@@ -1,0 +1,106 @@
+"""Composes the configuration before Hydra runs a job, so that a mistake costs a second and one readable line.
+
+Hydra's own messages span several lines and, in a multirun, appear only when the faulty job's turn comes. Here every
+variant of a sweep is composed first. This module knows Hydra and OmegaConf, not what any key means.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from conf.schema import PlumblineConfig, register
+
+CONFIG_DIR = Path(__file__).parent
+OPEN_KEYS = ("device.environment.",)  # mappings whose names are the user's own
+
+
+class ConfigError(ValueError):
+    """A mistake in what the user asked for: one line with the full key, the value and what is allowed."""
+
+
+def variants(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
+    """Each job's overrides: the cross product of sweeps in a multirun, else the overrides themselves."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(_one_line(error)) from None
+    if not multirun:
+        swept = [override.input_line for override in parsed if override.is_sweep_override()]
+        if swept:
+            raise ConfigError(f"{swept[0]}: several values need a multirun: python launch.py -m {' '.join(overrides)}")
+        return [list(overrides)]
+    # Hydra's own sweeper splits, so that what is checked is what runs.
+    return [list(job) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for job in batch]
+
+
+def compose_config(overrides: Sequence[str]) -> PlumblineConfig:
+    """The typed configuration of one job. Raises ConfigError."""
+    register()
+    try:
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            return to_dataclasses(compose("config", overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def to_dataclasses(composed: DictConfig) -> PlumblineConfig:
+    """Hydra's result as plain dataclasses. Raises ConfigError for a key smuggled in with `+`, which nothing reads."""
+    unknown = sorted(set(_keys(composed)) - set(_known_keys()))
+    unread = [key for key in unknown if not key.startswith(OPEN_KEYS)]
+    if unread:
+        raise ConfigError(_no_such_key(unread[0]))
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, PlumblineConfig)
+    return config
+
+
+def _explain(error: Exception) -> str:
+    """One line with the full key; suggests the nearest existing key or option for a misspelt one."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={option}: no such option; known: {', '.join(error.options)}"
+    cause = error.__cause__ or error
+    line = _one_line(cause if isinstance(cause, OmegaConfBaseException) else error)
+    key = _full_key(error)
+    if "is not in struct" in line or "not in '" in line:
+        return _no_such_key(key)
+    return f"{key}: {line}" if key and key not in line else line
+
+
+def _no_such_key(key: str) -> str:
+    near = difflib.get_close_matches(key, list(_known_keys()), n=1, cutoff=0.6)
+    return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _full_key(error: BaseException) -> str:
+    for candidate in (error.__cause__, error):
+        key = getattr(candidate, "full_key", None)
+        if key:
+            return str(key)
+    return ""
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    return " ".join(kept)
+
+
+def _known_keys() -> Iterator[str]:
+    return _keys(OmegaConf.structured(PlumblineConfig))
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for name in map(str, node):
+        yield prefix + name
+        if isinstance(node[name], DictConfig):
+            yield from _keys(node[name], f"{prefix}{name}.")
