@@ -1,0 +1,1 @@
+"""The engine: queue, scheduler, blocks, worker. Knows no HTTP, no tokenizer and no model."""

@@ -1,0 +1,114 @@
+"""Finds what no stack can run with, before anything starts. Pure: configuration in, one line per problem out."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from serving.config import ModelKind, StackConfig, WeightSource
+
+_CACHED_PREFILL_KINDS = (ModelKind.arithmetic,)  # models that can prefill over context already in the cache
+_NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+def problems(stack: StackConfig) -> list[str]:
+    """One line per problem: full key, value, what is allowed. Empty if the stack can run."""
+    return [*_at_least(stack), *_lists(stack), *_http(stack), *_model(stack), *_combinations(stack)]
+
+
+def _at_least(stack: StackConfig) -> Iterator[str]:
+    serving, device = stack.serving, stack.device
+    lower_bounds: list[tuple[str, float, float]] = [
+        ("serving.batch.decode", serving.batch.decode, 1),
+        ("serving.cache.block_size", serving.cache.block_size, 1),
+        ("serving.cache.num_blocks", serving.cache.num_blocks, 2),
+        ("serving.prefill.max_prompts", serving.prefill.max_prompts, 1),
+        ("serving.prefill.max_tokens", serving.prefill.max_tokens, 1),
+        ("serving.queue.max_requests", serving.queue.max_requests, 1),
+        ("serving.http.max_body_bytes", serving.http.max_body_bytes, 1),
+        ("serving.http.max_buffered_events", serving.http.max_buffered_events, 1),
+        ("serving.agent.max_restarts", serving.agent.max_restarts, 0),
+        ("model.seq_length", stack.model.seq_length, 2),
+        ("device.num_threads", device.num_threads, 0),
+        ("device.arithmetic_step_ms", device.arithmetic_step_ms, 0),
+    ]
+    for key, value, bound in lower_bounds:
+        if not value >= bound:
+            yield f"{key}={value}: must be at least {bound}"
+    for key, value in (
+        ("serving.agent.start_timeout_s", serving.agent.start_timeout_s),
+        ("serving.agent.step_timeout_s", serving.agent.step_timeout_s),
+    ):
+        if not value > 0:
+            yield f"{key}={value}: must be more than 0"
+
+
+def _lists(stack: StackConfig) -> Iterator[str]:
+    device, batch = stack.device, stack.serving.batch
+    for key, sizes in (
+        ("serving.batch.buckets", batch.buckets),
+        ("device.decode_blocks_buckets", device.decode_blocks_buckets),
+        ("device.prefill_tokens_buckets", device.prefill_tokens_buckets),
+    ):
+        if any(size < 1 for size in sizes):
+            yield f"{key}={sizes}: every size must be at least 1"
+    if any(size > batch.decode for size in batch.buckets):
+        yield f"serving.batch.buckets={batch.buckets}: no size may be more than serving.batch.decode={batch.decode}"
+    device_ids = stack.serving.agent.device_ids
+    if not device_ids or len(set(device_ids)) < len(device_ids) or min(device_ids) < 0:
+        yield f"serving.agent.device_ids={device_ids}: must be one or more different numbers from 0"
+
+
+def _http(stack: StackConfig) -> Iterator[str]:
+    http = stack.serving.http
+    if not 0 <= http.port <= 65535:
+        yield f"serving.http.port={http.port}: must be 0 (any free port) to 65535"
+    if not http.api_key and not _is_loopback(http.host):
+        yield f"serving.http.host={http.host}: without serving.http.api_key only a loopback address is allowed"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _model(stack: StackConfig) -> Iterator[str]:
+    model, dtype = stack.model, stack.device.dtype
+    if not model.name:
+        yield "model.name=: must not be empty"
+    if model.source in _NEEDS_PATH and not model.path:
+        yield f"model.path=: model.source={model.source} needs the path of a file or folder"
+    if (model.kind is ModelKind.arithmetic) != (model.source is WeightSource.none):
+        yield (
+            f"model.source={model.source}: does not go with model.kind={model.kind} "
+            "(the arithmetic model has source none, every other model another)"
+        )
+    if dtype not in _DTYPES:
+        yield f"device.dtype={dtype}: must be one of {', '.join(_DTYPES)}"
+
+
+def _combinations(stack: StackConfig) -> Iterator[str]:
+    serving, seq_length = stack.serving, stack.model.seq_length
+    cache, queue = serving.cache, serving.queue
+    num_tokens = (cache.num_blocks - 1) * cache.block_size
+    if num_tokens < seq_length:
+        yield (
+            f"serving.cache.num_blocks={cache.num_blocks}: {cache.num_blocks - 1} blocks (block 0 is reserved) of "
+            f"serving.cache.block_size={cache.block_size} hold {num_tokens} tokens, but one sequence of "
+            f"model.seq_length={seq_length} must fit: at least {-(-seq_length // max(cache.block_size, 1)) + 1} blocks"
+        )
+    if queue.max_requests < serving.batch.decode:
+        yield (
+            f"serving.queue.max_requests={queue.max_requests}: must be at least "
+            f"serving.batch.decode={serving.batch.decode}, since running requests count"
+        )
+    if stack.model.kind not in _CACHED_PREFILL_KINDS:
+        for key, value in (
+            ("serving.cache.prefix_reuse", cache.prefix_reuse),
+            ("serving.prefill.chunked", serving.prefill.chunked),
+        ):
+            if value:
+                yield f"{key}=true: model.kind={stack.model.kind} cannot prefill over cached context, must be false"
