@@ -1,0 +1,1 @@
+"""The models: where weights come from, and MindFormers' Llama. The only room that imports MindSpore and MindFormers."""

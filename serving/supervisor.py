@@ -1,0 +1,176 @@
+"""Starts the serving processes, waits until they are ready, notices their death, and leaves nothing behind.
+
+It knows processes and their status lines; it knows nothing of requests, models or measurements.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from serving import stack_file
+from serving.child import Child, ChildEvent, end
+from serving.config import Fake, StackConfig
+
+SHM_DIR = Path("/dev/shm")
+LINK_TOKEN_VARIABLE = "PLUMBLINE_LINK_TOKEN"
+SHM_PREFIX_VARIABLE = "PLUMBLINE_SHM_PREFIX"
+
+# (what is happening, steps done, steps in all); 0 in all = unknown
+Progress = Callable[[str, int, int], None]
+
+
+class ServingError(RuntimeError):
+    """A serving process failed; the message is one line with the process's own words."""
+
+
+class Supervisor:
+    """The serving stack of one run: front end, one agent per device, and short-lived tools (prepare, reference).
+
+    Use as a context manager: leaving it, by whatever way, ends every process and frees every shared-memory name.
+    """
+
+    def __init__(self, stack: StackConfig, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.url = ""
+        self.stack = stack
+        self._config_path = stack_file.save(stack, run_dir)
+        self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
+        self._children: list[Child] = []
+        self._epitaph: str | None = None
+        self._mourners: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._shm_prefix = f"plumbline-{secrets.token_hex(6)}-"
+        self._environment = {
+            LINK_TOKEN_VARIABLE: secrets.token_hex(16),
+            SHM_PREFIX_VARIABLE: self._shm_prefix,
+        }
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the running children by name."""
+        return {child.name: child.pid for child in self._children if child.running}
+
+    def start(self, on_progress: Progress) -> None:
+        """Start front end and agents and return once requests are served.
+
+        Raises ServingError as soon as a process fails, or after `serving.agent.start_timeout_s`.
+        """
+        self._stopping = False
+        check_port_free(self.stack.serving.http.host, self.stack.serving.http.port)
+        listening = self._spawn("frontend", "serving.frontend", [])
+        fields = self._await(listening, "listening", on_progress)
+        self.url = f"http://{_authority(self.stack.serving.http.host, int(str(fields['http_port'])))}"
+        link = f"127.0.0.1:{fields['link_port']}"
+        answered_by_frontend = self.stack.serving.fake in (Fake.frontend, Fake.worker)
+        for index in range(0 if answered_by_frontend else len(self.stack.serving.agent.device_ids)):
+            self._spawn(f"agent-{index}", "serving.agent", ["--device-index", str(index), "--link", link])
+        self._await(listening, "ready", on_progress)
+
+    def run_tool(self, name: str, module: str, arguments: Sequence[str], on_progress: Progress) -> None:
+        """Run a short-lived child to its end. Raises ServingError if it fails."""
+        tool = self._spawn(name, module, arguments, is_tool=True)
+        fields = self._await(tool, "exit", on_progress)
+        if fields["returncode"] != 0:
+            raise ServingError(tool.epitaph())
+        self._children.remove(tool)
+
+    def failure(self) -> str | None:
+        """Why the stack is no longer whole, or None."""
+        return self._epitaph
+
+    def on_death(self, callback: Callable[[], None]) -> None:
+        """Call back when a serving process ends that was not asked to; at once if one has. May come from any thread."""
+        with self._lock:
+            if self._epitaph is None:
+                self._mourners.append(callback)
+                return
+        callback()
+
+    def stop(self) -> None:
+        """End every process and remove what shared-memory names they left."""
+        self._stopping = True
+        end(self._children)
+        self._children.clear()
+        for leftover in SHM_DIR.glob(self._shm_prefix + "*"):
+            leftover.unlink(missing_ok=True)
+
+    def _spawn(self, name: str, module: str, arguments: Sequence[str], *, is_tool: bool = False) -> Child:
+        arguments = ["--config", str(self._config_path), *arguments]
+        child = Child(name, module, arguments, self.run_dir / f"{name}.log", is_tool=is_tool)
+        self._children.append(child)
+        child.start(self._environment, self._receive)
+        return child
+
+    def _receive(self, event: ChildEvent) -> None:
+        """On a child's thread: note an unexpected death at once, then hand the event to whoever awaits."""
+        if event.phase == "exit" and not self._stopping and not event.child.is_tool:
+            self._mourn(event.child.epitaph())
+        self._events.put(event)
+
+    def _mourn(self, epitaph: str) -> None:
+        with self._lock:
+            self._epitaph = self._epitaph or epitaph
+            mourners, self._mourners = self._mourners, []
+        for callback in mourners:
+            callback()
+
+    def _await(self, child: Child, phase: str, on_progress: Progress) -> dict[str, object]:
+        """Pass progress on until `child` says `phase`. Any serving process that ends meanwhile raises ServingError."""
+        for event in self._until(self.stack.serving.agent.start_timeout_s, waiting_for=f"{child.name}: {phase}"):
+            if event.child is child and event.phase == phase:
+                return event.fields
+            if event.phase == "progress":
+                done, total = int(str(event.fields.get("done", 0))), int(str(event.fields.get("total", 0)))
+                on_progress(str(event.fields.get("message", "")), done, total)
+            elif event.phase in {"error", "exit"} and event.child in self._children:
+                event.child.wait(3.0)
+                raise ServingError(event.child.epitaph())
+        raise AssertionError("unreachable: _until ends by raising")
+
+    def _until(self, timeout_s: float, waiting_for: str) -> Iterator[ChildEvent]:
+        while True:
+            try:
+                yield self._events.get(timeout=timeout_s)
+            except queue.Empty:
+                raise ServingError(
+                    f"no word from the serving processes for {timeout_s:g} s while waiting for {waiting_for} "
+                    "(serving.agent.start_timeout_s)"
+                ) from None
+
+
+def check_port_free(host: str, port: int) -> None:
+    """Raise ServingError if `serving.http.port` is taken; port 0 is always free.
+
+    The front end would fail the same way a second later: this spares the user the wait for the model first.
+    """
+    if port == 0:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServingError(
+                f"serving.http.port={port}: cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}); "
+                "choose another port, or 0 for any free one"
+            ) from None
+
+
+def _authority(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
