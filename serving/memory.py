@@ -1,0 +1,182 @@
+"""How many bytes a Llama of a given shape needs under a given configuration, before anything is loaded.
+
+It knows arithmetic only: no machine, no MindSpore. What is free is asked elsewhere (serving/doctor). The sums are
+upper bounds for a step of the greatest size the configuration allows; tests compare them with a measured process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serving.config import BatchConfig, CacheConfig, DeviceConfig, ModelShape, PrefillConfig, StackConfig
+from serving.link.layout import Shapes, segment_bytes
+
+DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+LOAD_PEAK = 1.3  # host memory while weights stream to a device, per byte of weights: the bound that the loader keeps
+RUNTIME_BYTES = 500_000_000  # MindSpore 2.9.0 after its first operator, measured on x86_64: 463 MB
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes by purpose. "Device" is where the model lives: HBM on Ascend, RAM on CPU."""
+
+    num_parameters: int
+    block_bytes: int  # of one KV block in all layers
+    num_blocks: int
+    min_blocks: int  # one sequence of model.seq_length, and the reserved block
+    weights_bytes: int
+    kv_cache_bytes: int
+    activation_bytes: int
+    attention_bytes: int
+    logits_bytes: int
+    shm_bytes: int
+    has_own_memory: bool  # the device has memory of its own, so that the host only passes weights through
+
+    @property
+    def device_bytes(self) -> int:
+        """What the model needs where it runs."""
+        parts = self.weights_bytes + self.kv_cache_bytes + self.activation_bytes + self.attention_bytes
+        return parts + self.logits_bytes
+
+    @property
+    def host_bytes(self) -> int:
+        """What the agent's process needs in RAM, shared memory included."""
+        model = round(self.weights_bytes * LOAD_PEAK) if self.has_own_memory else self.device_bytes
+        return model + self.shm_bytes + RUNTIME_BYTES
+
+    def table(self) -> str:
+        """The sum, one line per part."""
+        blocks = f"{self.num_blocks:,} blocks of {self.block_bytes:,} bytes"
+        rows = [
+            ("weights", self.weights_bytes, f"{self.num_parameters:,} parameters"),
+            ("KV cache", self.kv_cache_bytes, blocks),
+            ("activations", self.activation_bytes, "the widest layer of the largest step"),
+            ("attention", self.attention_bytes, "scores and gathered K and V; fused kernels keep none"),
+            ("logits", self.logits_bytes, "last token of each sequence, and a float32 copy"),
+            ("device", self.device_bytes, "sum of the above: HBM" if self.has_own_memory else "sum of the above: RAM"),
+            ("shared memory", self.shm_bytes, "two step areas between engine and agent"),
+            ("host", self.host_bytes, "RAM of the agent's process at its peak"),
+        ]
+        return "\n".join(f"{name:<14} {gigabytes(num_bytes):>10}  {note}" for name, num_bytes, note in rows)
+
+    def problems(
+        self,
+        available_bytes: int,
+        *,
+        host_available_bytes: int | None = None,
+        shm_available_bytes: int | None = None,
+    ) -> list[str]:
+        """Why the model cannot run in the memory given, each line naming the keys to lower; [] if it fits.
+
+        `available_bytes` is free device memory; None for the others = not known, not checked.
+        """
+        lines = []
+        if self.device_bytes > available_bytes:
+            need = f"the model needs {gigabytes(self.device_bytes)} of device memory"
+            lines.append(f"{need}, {gigabytes(available_bytes)} are available: {self._advice(available_bytes)}")
+        if host_available_bytes is not None and self.host_bytes > host_available_bytes and self.has_own_memory:
+            need = f"loading needs {gigabytes(self.host_bytes)} of RAM"
+            lines.append(f"{need}, {gigabytes(host_available_bytes)} are available: free RAM or lower device.dtype")
+        if shm_available_bytes is not None and self.shm_bytes > shm_available_bytes:
+            need = f"/dev/shm needs {gigabytes(self.shm_bytes)}"
+            keys = "lower serving.batch.decode, serving.prefill.max_tokens or model.seq_length"
+            lines.append(f"{need}, {gigabytes(shm_available_bytes)} are available: {keys}")
+        return lines
+
+    def _advice(self, available_bytes: int) -> str:
+        """The least change that fits: fewer blocks, else smaller steps, else a smaller model."""
+        room = available_bytes - (self.device_bytes - self.kv_cache_bytes)
+        fitting = room // self.block_bytes
+        if fitting >= self.min_blocks:
+            return f"lower serving.cache.num_blocks from {self.num_blocks:,} to {fitting:,} or less"
+        floor = self.weights_bytes + self.min_blocks * self.block_bytes
+        if floor < available_bytes:
+            return (
+                "lower serving.prefill.max_tokens, serving.batch.decode, model.seq_length and serving.cache.num_blocks"
+            )
+        weights = gigabytes(self.weights_bytes)
+        return f"the weights alone take {weights}: set device.dtype to float16 or lower model.shape.num_layers"
+
+
+def plan(
+    shape: ModelShape,
+    seq_length: int,
+    cache: CacheConfig,
+    batch: BatchConfig,
+    prefill: PrefillConfig,
+    device: DeviceConfig,
+    shm_bytes: int,
+) -> MemoryPlan:
+    """The sum for one agent. Raises KeyError for a dtype that DTYPE_BYTES lacks.
+
+    KV cache per token: 2 (K and V) * layers * KV heads * head size * bytes per value (Kwon et al. 2023, "Efficient
+    Memory Management for Large Language Model Serving with PagedAttention", section 3, with KV heads for heads).
+    """
+    size = DTYPE_BYTES[device.dtype]
+    fused = device.target == "Ascend"
+    num_tokens = max(prefill.max_tokens, seq_length, batch.decode)  # a longer prompt goes alone, whole
+    head_size = shape.hidden_size // shape.num_heads
+    block_bytes = 2 * shape.num_layers * shape.num_kv_heads * head_size * size * cache.block_size
+    num_rows = max(batch.decode, prefill.max_prompts)
+    return MemoryPlan(
+        num_parameters=num_parameters(shape),
+        block_bytes=block_bytes,
+        num_blocks=cache.num_blocks,
+        min_blocks=-(-seq_length // cache.block_size) + 1,
+        weights_bytes=num_parameters(shape) * size,
+        kv_cache_bytes=cache.num_blocks * block_bytes,
+        activation_bytes=activation_values(shape, num_tokens) * size,
+        attention_bytes=0 if fused else attention_values(shape, num_tokens, batch.decode, seq_length) * size,
+        logits_bytes=num_rows * shape.vocab_size * (size + DTYPE_BYTES["float32"]),
+        shm_bytes=shm_bytes,
+        has_own_memory=fused,
+    )
+
+
+def plan_for(stack: StackConfig, shape: ModelShape) -> MemoryPlan:
+    """The sum for one agent of a stack; `shape` is the model's own, which may not be `stack.model.shape`."""
+    serving = stack.serving
+    shm_bytes = segment_bytes(Shapes.from_stack(stack), shape.vocab_size)
+    seq_length = stack.model.seq_length
+    return plan(shape, seq_length, serving.cache, serving.batch, serving.prefill, stack.device, shm_bytes)
+
+
+def num_parameters(shape: ModelShape) -> int:
+    """Weights of a Llama: embedding, per layer Q, K, V, O, gate, up, down and two norms, a last norm, the head.
+
+    Touvron et al. 2023, "LLaMA", section 2.2; Ainslie et al. 2023, "GQA", for fewer KV heads. Llama 2 7B:
+    6,738,415,616.
+    """
+    hidden, kv = shape.hidden_size, shape.hidden_size // shape.num_heads * shape.num_kv_heads
+    layer = 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * shape.intermediate_size + 2 * hidden
+    embeddings = shape.vocab_size * hidden * (1 if shape.tie_word_embeddings else 2)
+    return embeddings + shape.num_layers * layer + hidden
+
+
+def activation_values(shape: ModelShape, num_tokens: int) -> int:
+    """Values alive at once in the widest part of a layer, no gradients kept.
+
+    The residual and its norm, with either Q, K, V and the attention's output or gate, up and their product (the
+    terms of Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", table 2,
+    without what only training stores).
+    """
+    hidden, kv = shape.hidden_size, shape.hidden_size // shape.num_heads * shape.num_kv_heads
+    widest = max(2 * hidden + 2 * kv, 3 * shape.intermediate_size)
+    return num_tokens * (2 * hidden + widest)
+
+
+def attention_values(shape: ModelShape, num_tokens: int, batch: int, seq_length: int) -> int:
+    """Values that attention without fused kernels writes out (the CPU stand-ins).
+
+    Prefill: scores and their softmax, 2 * heads * tokens^2. Decode: K and V gathered from the blocks, then both
+    repeated in the layout of the product, and scores and softmax, per sequence and position.
+    """
+    kv = shape.hidden_size // shape.num_heads * shape.num_kv_heads
+    prefill = 2 * shape.num_heads * num_tokens * num_tokens
+    decode = batch * seq_length * (4 * kv + 2 * shape.num_heads)
+    return max(prefill, decode)
+
+
+def gigabytes(num_bytes: int) -> str:
+    """Decimal, as devices and `max_device_memory` are sold; small sizes in MB."""
+    return f"{num_bytes / 1e9:,.2f} GB" if abs(num_bytes) >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
