@@ -1,0 +1,52 @@
+"""What is shown of a run, in the terminal, the report and MLflow's notes. It knows no layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.accuracy import AccuracyMetrics
+from harness.report.verdict import Verdict
+
+
+@dataclass
+class PointView:
+    """One timed point: what was asked, and its flat metrics (names as in harness.metrics)."""
+
+    label: str  # such as "2 requests/s"
+    metrics: Mapping[str, object]
+
+
+@dataclass
+class RunView:
+    """One run."""
+
+    title: str  # such as "laptop: smollm2-135m-instruct on cpu"
+    verdict: Verdict
+    points: list[PointView]
+    accuracy: AccuracyMetrics | None = None
+    bit_exact: bool = False
+    distrust: list[str] = field(default_factory=list)  # reasons not to believe the figures, one sentence each
+    files: str = ""  # the run folder
+    ui: str = ""  # command or address that shows the run in MLflow
+
+
+def figure(metrics: Mapping[str, object], name: str, unit: str = "", digits: int = 4) -> str:
+    """A metric for people: some significant digits, no exponent where avoidable; '–' if it is unknown."""
+    value = metrics.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "–"
+    return number(value, digits) + (f" {unit}" if unit else "")
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number with `digits` significant digits: 0.001234, 1.234, 12.34, 1,234, 56,789."""
+    if not math.isfinite(value):
+        return str(value)
+    magnitude = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+    if isinstance(value, int) or magnitude >= digits:
+        return f"{value:,.0f}"
+    if value == 0 or abs(value) < 1e-4:
+        return f"{value:.{digits - 1}g}"
+    return f"{value:.{digits - magnitude}f}" if magnitude else f"{value:.{digits}g}"

@@ -1,0 +1,47 @@
+"""`python -m harness.tracking.upload RUN_DIR`: send a finished run to MLflow, for when it could not be sent at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness.config import TrackingConfig
+from harness.tracking import receipt as receipts
+from harness.tracking.errors import NotTracked, TrackingFailed, TrackingUnavailable
+from harness.tracking.receipt import Receipt
+from harness.tracking.store import PASSWORD_HIDDEN, default_uri
+from harness.tracking.tracked_run import load
+from harness.tracking.tracker import Tracker, open_tracker
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 0: sent, now or before; 1: the store did not take it; 2: no run there, or no such store."""
+    parser = argparse.ArgumentParser(prog="python -m harness.tracking.upload", description=__doc__)
+    parser.add_argument("run_dir", type=Path, help="folder of a run under outputs/")
+    parser.add_argument("--uri", help="MLflow tracking URI (default: where the run was to go)")
+    parser.add_argument("--experiment", help="default: the run's own")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the default SQLite file")
+    options = parser.parse_args(arguments)
+    try:
+        run = load(options.run_dir)
+        earlier = receipts.read(options.run_dir) or Receipt(default_uri(options.outputs), TrackingConfig().experiment)
+        uri = options.uri or earlier.uri
+        if PASSWORD_HIDDEN in uri:
+            raise TrackingUnavailable(f"{uri}: its password was not kept; give the whole URI with --uri")
+        config = TrackingConfig(uri=uri, experiment=options.experiment or earlier.experiment)
+        tracker = open_tracker(config, options.outputs)
+        assert isinstance(tracker, Tracker), "tracking is on in this configuration"
+        logged = tracker.upload(options.run_dir, run)
+    except (NotTracked, TrackingUnavailable) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except TrackingFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{options.run_dir}: run {logged.run_id} of experiment {config.experiment}; to see it: {tracker.ui_command}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
