@@ -1,0 +1,171 @@
+"""The contest's client: `python -m harness.judge --task 1 -X 0.5 -T 3000 -P 8835 -O out`, with its options and files.
+
+Sends int(T * X) requests at the contest's near-constant gaps and writes `result_<X>_x.json` as the original does
+(successes only, in order of completion), plus an account of every request. Exec Time counts from before the first send
+to the end of the last request and of the pause after the last send, as the original's does. Unlike the original it
+seeds its pauses, does not busy-wait, and loses no request silently: its exit status is 0 only if all finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import arrivals, load, metrics, prompts, records
+from harness.arrivals import Schedule
+from harness.client import RequestOptions
+from harness.config import ArrivalConfig, ArrivalProcess, ClientProtocol, DatasetConfig, DatasetFormat
+from harness.load import LoadProgress, LoadRun
+from harness.load_plan import LoadPlan
+from harness.prompts import Prompt
+from harness.records import Outcome, RequestRecord
+
+DEFAULT_PORT = 8835
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the contest's two tasks."""
+
+    data: str
+    num_records: int
+    rule: str
+
+
+TASKS = {
+    1: Task("alpaca_5010.json", 1500, "X * T must be 1500 (the speed task)"),
+    2: Task("alpaca_521.json", 500, "X must be 0.1 and T 5000 (the accuracy task)"),
+}
+
+
+def exec_time_s(run: LoadRun, schedule: Schedule) -> float:
+    """Before the first send to after the last request and the last pause."""
+    ends = [record.ended_ns for record in run.records if record.ended_ns is not None]
+    return max(max(ends, default=0) / 1e9, schedule.floor_s)
+
+
+def results(some: list[Prompt], all_records: list[RequestRecord]) -> list[dict[str, Any]]:
+    """The original's result list: res_time and first_token_time in s since the request was sent."""
+    finished = [r for r in all_records if r.outcome is Outcome.finished and r.sent_ns is not None]
+    rows = []
+    for record in sorted(finished, key=lambda r: r.ended_ns or 0):
+        assert record.sent_ns is not None and record.ended_ns is not None
+        first_ns = record.first_token_ns if record.first_token_ns is not None else record.ended_ns
+        rows.append(
+            {
+                "input": some[record.index].text,
+                "resp_text": record.text,
+                "res_time": (record.ended_ns - record.sent_ns) / 1e9,
+                "first_token_time": (first_ns - record.sent_ns) / 1e9,
+            }
+        )
+    return rows
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a task; 0 if every request finished, 1 if not. Raises ValueError or LoadError, each one line."""
+    task = TASKS[options.task]
+    schedule = arrivals.schedule(
+        ArrivalConfig(ArrivalProcess.judge, rate=options.X, duration_s=options.T, seed=options.seed)
+    )
+    _check_rule(options, schedule.count)
+    some = prompts.load(_dataset(options, task), schedule.count)
+    out: Path = options.O
+    out.mkdir(parents=True, exist_ok=True)
+    plan = LoadPlan(
+        f"http://{options.host}:{options.P}",
+        RequestOptions(ClientProtocol.judge, ignore_eos=False),
+        some,
+        schedule,
+        timeout_s=options.timeout_s,
+    )
+    spool_dir = out / f"spool_{options.X}_x"
+    result = load.run(plan, spool_dir, _show)
+    print(file=sys.stderr)
+    name = f"{options.X}_x"
+    (out / f"result_{name}.json").write_text(
+        json.dumps(results(some, result.records), ensure_ascii=False), encoding="utf-8"
+    )
+    about = {"schedule_hash": schedule.hash, "prompts_hash": prompts.digest(some)}
+    records.write(out / f"records_{name}.parquet", result.records, about)
+    shutil.rmtree(spool_dir)
+    summary = metrics.flat(metrics.summarise(result.records, schedule))
+    summary |= about | {"exec_time_s": exec_time_s(result, schedule), "incomplete_reason": result.incomplete_reason}
+    (out / f"account_{name}.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    counts = ", ".join(f"{summary[f'requests_{outcome}']} {outcome}" for outcome in Outcome)
+    print(f"Requests: {summary['requests_total']} = {counts}")
+    if result.incomplete_reason:
+        print(f"Ended early: {result.incomplete_reason}")
+    print(f"Exec Time: {summary['exec_time_s']:.2f} s (arrivals alone: {schedule.floor_s:.2f} s)")
+    return 0 if summary["requests_finished"] == summary["requests_total"] else 1
+
+
+def _check_rule(options: argparse.Namespace, count: int) -> None:
+    task = TASKS[options.task]
+    obeyed = count == task.num_records and (options.task == 1 or (options.X, options.T) == (0.1, 5000))
+    if not obeyed and not options.any_size:
+        raise ValueError(
+            f"-X {options.X} -T {options.T}: gives {count} requests; task {options.task}: {task.rule}; "
+            "--any-size lifts the rule"
+        )
+
+
+def _dataset(options: argparse.Namespace, task: Task) -> DatasetConfig:
+    path = options.data or task.data
+    if not options.lengths and not options.tokenizer and not path.endswith(".jsonl"):
+        raise ValueError("--tokenizer or --lengths: one is needed to know how many tokens each request asks for")
+    return DatasetConfig(
+        format=DatasetFormat.jsonl if path.endswith(".jsonl") else DatasetFormat.alpaca,
+        path=path,
+        lengths_path=options.lengths,
+        lengths_by_index=True,
+        tokenizer_path=options.tokenizer,
+        max_new_tokens=options.max_new_tokens,
+    )
+
+
+def _show(progress: LoadProgress) -> None:
+    print(
+        f"\r{progress.elapsed_s:7.1f} s  sent {progress.sent}/{progress.total}  first token {progress.first_token}  "
+        f"done {progress.finished}  failed {progress.failed}",
+        end="",
+        file=sys.stderr,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The contest's options, and a few of ours in long form."""
+    made = argparse.ArgumentParser(prog="python -m harness.judge", description=(__doc__ or "").split("\n")[0])
+    made.add_argument("--task", type=int, choices=TASKS, default=1, help="1 = speed, 2 = accuracy")
+    made.add_argument("-X", type=float, required=True, help="requests per second")
+    made.add_argument("-T", type=int, required=True, help="seconds; int(T * X) requests are sent")
+    made.add_argument("-P", type=int, default=DEFAULT_PORT, help="port of the server")
+    made.add_argument("-O", type=Path, default=Path(), help="folder for the results")
+    made.add_argument("--host", default="127.0.0.1")
+    made.add_argument("--data", default="", help="prompts (.json as Alpaca, or .jsonl); default: the task's file here")
+    made.add_argument("--tokenizer", default="", help="SentencePiece model that counts each record's output tokens")
+    made.add_argument("--lengths", default="", help="CSV whose output_tokens column gives them instead, row by record")
+    made.add_argument("--max-new-tokens", type=int, default=4096, help="cap on each request's output tokens")
+    made.add_argument("--any-size", action="store_true", help="do not insist on the task's number of requests")
+    made.add_argument("--seed", type=int, default=0, help="of the pauses")
+    made.add_argument("--timeout-s", type=float, default=3600.0, help="per request")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, run; 2 for bad input, in one line."""
+    options = parser().parse_args(arguments)
+    try:
+        return run(options)
+    except (ValueError, load.LoadError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""What can be known to be wrong with a load or a check before any process starts. It sends nothing."""
+
+from __future__ import annotations
+
+from harness import prompts
+from harness.client import target
+from harness.config import AccuracyConfig, ClientProtocol, DatasetFormat, HarnessConfig, ReferenceKind
+from harness.prompt_files import DatasetError
+from harness.timed import schedules
+
+_TOKEN_FORMATS = (DatasetFormat.random_ids, DatasetFormat.shared_prefix)
+
+
+def problems(config: HarnessConfig, external_url: str | None) -> list[str]:
+    """One line per mistake, each naming the full key, the value and what is allowed; empty if all is well.
+
+    external_url: serving.url for a server that runs already, None for a stack of our own.
+    """
+    found = _workload_problems(config) + _accuracy_problems(config.accuracy)
+    if external_url is not None:
+        found += _external_problems(config, external_url)
+    return found
+
+
+def _workload_problems(config: HarnessConfig) -> list[str]:
+    workload = config.workload
+    found = []
+    if not workload.timeout_s > 0:
+        found.append(f"workload.timeout_s={workload.timeout_s}: must be seconds above 0")
+    if workload.num_warmup < 0:
+        found.append(f"workload.num_warmup={workload.num_warmup}: must be at least 0")
+    if workload.dataset.format in _TOKEN_FORMATS and workload.protocol is not ClientProtocol.completions:
+        found.append(
+            f"workload.protocol={workload.protocol}: cannot carry token ids of "
+            f"workload.dataset.format={workload.dataset.format}; use completions"
+        )
+    try:
+        largest = max(schedule.count for schedule in schedules(workload).values())
+        # Any vocabulary size will do here: ids are drawn again once the server has told its own.
+        prompts.load(workload.dataset, largest, vocab_size=2)
+    except (DatasetError, ValueError) as error:
+        found.append(str(error))
+    return found
+
+
+def _accuracy_problems(accuracy: AccuracyConfig) -> list[str]:
+    if not accuracy.enabled:
+        return []
+    found = [
+        f"accuracy.{name}={getattr(accuracy, name)}: must be at least {least}"
+        for name, least in (("num_prompts", 1), ("concurrency", 0), ("every", 0), ("max_new_tokens", 1))
+        if getattr(accuracy, name) < least
+    ]
+    if not 0 < accuracy.min_pass_rate <= 1:
+        found.append(f"accuracy.min_pass_rate={accuracy.min_pass_rate}: must be above 0 and at most 1")
+    found += [
+        f"accuracy.{name}={getattr(accuracy, name)}: must be 0 or above"
+        for name in ("atol", "rtol")
+        if not getattr(accuracy, name) >= 0
+    ]
+    if accuracy.reference is ReferenceKind.baseline and not accuracy.baseline_path:
+        found.append("accuracy.baseline_path='': must name a folder of captures for accuracy.reference=baseline")
+    return found
+
+
+def _external_problems(config: HarnessConfig, url: str) -> list[str]:
+    if not url:
+        return ["serving.url='': must be a server's URL, e.g. http://127.0.0.1:8000, for serving.external=true"]
+    found = []
+    if config.accuracy.enabled:
+        found.append("accuracy.enabled=true: an external server captures no logits; add accuracy=none")
+    try:
+        target(url)
+    except ValueError as error:
+        found.append(str(error))
+    return found

@@ -1,0 +1,94 @@
+"""One run from a ready server to a verdict: timed points, logits task, reference, then files, MLflow and table.
+
+Whatever ends it early, what was gathered is written and tracked, marked incomplete.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from harness import logits_task, timed
+from harness.config import HarnessConfig
+from harness.load import INTERRUPTED, LoadProgress
+from harness.logits_task import LogitsResult
+from harness.progress import Display
+from harness.results import Results
+from harness.run_info import RunInfo
+from harness.server import Server, ServerError
+from harness.tracking.tracker import Tracker
+
+EXIT_OK = 0
+EXIT_VERDICT = 1
+EXIT_SERVER = 3
+EXIT_INTERRUPTED = 130
+
+_LINES_EVERY_S = 10.0  # where there is no terminal to redraw a line on
+
+
+class Run:
+    """Gathers results and concludes exactly once, however it ends."""
+
+    def __init__(self, config: HarnessConfig, info: RunInfo, tracker: Tracker | None, console: Console) -> None:
+        self._config = config
+        self._info = info
+        self._console = console
+        self._results = Results(config, info, tracker, console)
+
+    def measure(self, server: Server) -> int:
+        """Time every point, check the logits of the same processes, and conclude. Returns the exit status."""
+        self._time(server)
+        last = self._results.points[-1]
+        if not last.complete:
+            reason = last.load.incomplete_reason
+            return self.abandon(reason, EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_SERVER)
+        if self._config.accuracy.enabled:
+            self._results.logits = self._check(server)
+        server.stop()
+        return EXIT_OK if self._results.conclude("") else EXIT_VERDICT
+
+    def abandon(self, reason: str, status: int) -> int:
+        """Keep and track what was gathered, marked incomplete; returns `status`."""
+        self._results.conclude(reason)
+        return status
+
+    def _time(self, server: Server) -> None:
+        workload, run_dir = self._config.workload, self._info.run_dir
+        planned = timed.schedules(workload)
+        with Display(self._console) as display:
+            display.show(f"warming up with {workload.num_warmup} requests", 0, 0)
+            timed.warm_up(workload, server, run_dir)
+        for number, (rate, schedule) in enumerate(planned.items()):
+            folder = run_dir if len(planned) == 1 else run_dir / f"point-{number}_x{rate:g}"
+            with Display(self._console, _LINES_EVERY_S) as display:
+                point = timed.run_point(workload, server, rate, schedule, folder, _show_load(display, f"X={rate:g}"))
+            self._results.points.append(point)
+            if not point.complete:
+                return
+
+    def _check(self, server: Server) -> LogitsResult:
+        captured, info = server.captured_dir, self._info
+        if captured is None:
+            raise ServerError(f"{server.url} captures no logits (accuracy.enabled=true)")
+        with Display(self._console, _LINES_EVERY_S) as display:
+            on_progress = _show_load(display, "logits task")
+            finished = logits_task.capture(self._config, server, info.batch_size, info.run_dir, on_progress)
+        server.stop()
+        base = logits_task.baseline_folder(self._config)
+        if base is None:
+            base = info.run_dir / "reference"
+            with Display(self._console, _LINES_EVERY_S) as display:
+                server.reference(captured, base, display.show)
+        return logits_task.compare(self._config, finished, base, captured, info.served_dtype)
+
+
+def _show_load(display: Display, label: str) -> timed.OnProgress:
+    def show(progress: LoadProgress) -> None:
+        rate = progress.chunks / progress.elapsed_s if progress.elapsed_s else 0.0
+        display.show(
+            f"{label}: sent {progress.sent}, first token {progress.first_token}, failed {progress.failed}, "
+            f"{rate:.0f} tokens/s; done",
+            progress.finished,
+            progress.total,
+        )
+
+    return show

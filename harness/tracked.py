@@ -1,0 +1,92 @@
+"""A run's results in the form that is tracked: parameters, metrics, tags, note, artifacts, a child per point."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import metrics
+from harness.config import HarnessConfig
+from harness.load import INTERRUPTED
+from harness.report import Verdict
+from harness.run_info import RunInfo
+from harness.timed import Point
+from harness.tracking.environment import environment
+from harness.tracking.tracked_run import Dataset, RunStatus, TrackedRun, numbers, texts
+
+_ROOT = Path(__file__).parent.parent
+_FILES = ("config.yaml", "stack.json", "model.json", "metrics.json", "schedule.json", "records.parquet", "report.html")
+
+
+def tracked_run(
+    config: HarnessConfig, info: RunInfo, points: list[Point], verdict: Verdict, row: dict[str, Any]
+) -> TrackedRun:
+    """The run as it is tracked; with several points, each is a child."""
+    about = environment(_ROOT)
+    status = run_status(verdict, str(row["incomplete_reason"]))
+    tags = {
+        **{name: str(value) for name, value in texts(row).items()},
+        "complete": str(row["complete"]).lower(),
+        "device": info.device,
+        "origin": "measured",
+        "variant": info.variant,
+        **{name: about[name] for name in about if name.startswith("env.git_")},
+    }
+    return TrackedRun(
+        name=info.variant or f"{info.name} {info.run_dir.name}",
+        started_ms=info.started_ms,
+        ended_ms=round(time.time() * 1e3),
+        status=status,
+        params=info.params | about,
+        metrics=numbers(row),
+        tags={name: value for name, value in tags.items() if value},
+        note=_note(info, verdict),
+        artifacts=_artifacts(info.run_dir, ""),
+        datasets=[_dataset(config, point) for point in points[:1]],
+        children=[_child(config, info, point, status) for point in points] if len(points) > 1 else [],
+    )
+
+
+def run_status(verdict: Verdict, incomplete_reason: str) -> RunStatus:
+    """How the run ended, in the tracker's words."""
+    if incomplete_reason == INTERRUPTED:
+        return RunStatus.killed
+    return RunStatus.finished if verdict.passed else RunStatus.failed
+
+
+def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus) -> TrackedRun:
+    folder = point.folder.relative_to(info.run_dir)
+    row = metrics.flat(point.metrics)
+    return TrackedRun(
+        name=f"X={point.rate:g}",
+        started_ms=point.started_ms,
+        ended_ms=point.ended_ms,
+        status=status,
+        params=info.params | {"workload.arrivals.rate": f"{point.rate:g}"},
+        metrics=numbers(row),
+        tags=texts(row) | {"schedule_hash": point.schedule.hash, "prompts_hash": point.prompts_hash},
+        artifacts=_artifacts(info.run_dir, f"{folder}/"),
+        datasets=[_dataset(config, point)],
+    )
+
+
+def _artifacts(run_dir: Path, prefix: str) -> list[str]:
+    logs = sorted(path.name for path in run_dir.glob("*.log")) if not prefix else []
+    return [prefix + name for name in (*_FILES, *logs) if (run_dir / (prefix + name)).is_file()]
+
+
+def _dataset(config: HarnessConfig, point: Point) -> Dataset:
+    dataset = config.workload.dataset
+    return Dataset(
+        name=f"{config.workload.name} prompts",
+        digest=point.prompts_hash,
+        source=dataset.path or dataset.format.value,
+        profile={"prompts": point.schedule.count},
+    )
+
+
+def _note(info: RunInfo, verdict: Verdict) -> str:
+    outcome = "**PASS**" if verdict.passed else "**FAIL**"
+    reasons = "".join(f"\n- {reason}" for reason in verdict.reasons)
+    return f"{outcome} – {info.title}\n{reasons}\n\nFiles: `{info.run_dir.name}`"
