@@ -1,0 +1,255 @@
+"""Plumbline's one command: start a serving stack, time it, check its logits, log both as one verdict.
+
+    python launch.py                                     the default experiment
+    python launch.py experiment=smoke                    the whole path in seconds, without MindSpore
+    python launch.py -m serving.batch.decode=1,4,8       a sweep: one MLflow parent, a child per variant
+
+Exit status: 0 = every request finished and the logits met the bar; 1 = they did not; 2 = the configuration or the
+input is wrong; 3 = a process failed to start or died; 130 = interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from conf import preflight
+from conf.preflight import ConfigError
+from conf.schema import PlumblineConfig, register
+from harness import prompts
+from harness.config import HarnessConfig
+from harness.load import INTERRUPTED, LoadError
+from harness.preflight import problems as harness_problems
+from harness.progress import Display
+from harness.run import EXIT_INTERRUPTED, EXIT_SERVER, Run
+from harness.run_info import RunInfo
+from harness.server import ExternalServer, Server, ServerError
+from harness.timed import schedules
+from harness.tracking.errors import TrackingFailed, TrackingUnavailable
+from harness.tracking.tracked_run import RunStatus, TrackedRun, flatten
+from harness.tracking.tracker import open_tracker
+from serving.config import ModelKind, StackConfig
+from serving.supervisor import ServingError, Supervisor
+from serving.tokenizer.of_stack import open_tokenizer
+from serving.tokenizer.tokenizer import TokenizerError
+from serving.validate import problems as stack_problems
+
+EXIT_BAD_INPUT = 2
+CACHE_VARIABLE = "PLUMBLINE_CACHE_DIR"
+# Hydra's own questions about the configuration: nothing is run, so there is nothing to check first.
+_INFO_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}
+_REFERENCES = {ModelKind.llama: "serving.model.reference", ModelKind.arithmetic: "serving.agent.arithmetic_reference"}
+
+
+@dataclass
+class SupervisedServer:
+    """The supervisor's stack as the harness sees it (harness.server.Server)."""
+
+    supervisor: Supervisor
+    model_name: str
+    api_key: str
+    reference_module: str
+    vocab_size: int | None = None
+
+    def __post_init__(self) -> None:
+        self.url = self.supervisor.url
+        self.captured_dir: Path | None = self.supervisor.run_dir / "captures"
+
+    def failure(self) -> str | None:
+        """Why the stack is no longer whole, or None."""
+        return self.supervisor.failure()
+
+    def on_death(self, callback: Callable[[], None]) -> None:
+        """Call back when a serving process ends that was not asked to."""
+        self.supervisor.on_death(callback)
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of front end and agents."""
+        return self.supervisor.pids
+
+    def stop(self) -> None:
+        """End every serving process."""
+        self.supervisor.stop()
+
+    def reference(self, captured: Path, out: Path, on_progress: Callable[[str, int, int], None]) -> None:
+        """Compute reference rows in a process of its own. Raises ServerError."""
+        arguments = ["--captured", str(captured.resolve()), "--out", str(out.resolve())]
+        try:
+            self.supervisor.run_tool("reference", self.reference_module, arguments, on_progress)
+        except ServingError as error:
+            raise ServerError(str(error)) from None
+
+
+def stack_config(config: PlumblineConfig, run_dir: Path) -> StackConfig:
+    """The part of the configuration that the serving processes get."""
+    cache_dir = os.environ.get(CACHE_VARIABLE) or str(Path.home() / ".cache" / "plumbline")
+    return StackConfig(config.serving, config.model, config.device, str(run_dir.resolve()), cache_dir)
+
+
+def harness_config(config: PlumblineConfig) -> HarnessConfig:
+    """The part of the configuration that the harness gets."""
+    return HarnessConfig(config.workload, config.accuracy, config.tracking)
+
+
+def check_prompts_fit(config: PlumblineConfig, stack: StackConfig) -> None:
+    """Raise ConfigError naming the first prompt that with its output is longer than the context."""
+    tokenizer = open_tokenizer(stack)
+    count = max(schedule.count for schedule in schedules(config.workload).values())
+    for prompt in prompts.load(config.workload.dataset, count, tokenizer.vocab_size):
+        length = len(prompt.token_ids or tokenizer.encode(prompt.text or "", tokenizer.adds_bos))
+        if length + prompt.max_new_tokens > config.model.seq_length:
+            raise ConfigError(
+                f"{config.workload.dataset.path}: prompt {prompt.prompt_id} has {length} tokens and asks for "
+                f"{prompt.max_new_tokens} more; model.seq_length={config.model.seq_length} must hold both"
+            )
+
+
+@contextlib.contextmanager
+def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterator[Server]:
+    """A server to measure: the one at serving.url, or a stack of our own that ends with the block."""
+    if config.serving.external:
+        yield ExternalServer(config.serving.url, config.model.name, config.serving.http.api_key)
+        return
+    with Supervisor(stack_config(config, run_dir), run_dir) as supervisor:
+        with Display(console) as display:
+            if config.model.kind is ModelKind.llama:
+                supervisor.run_tool("prepare", "serving.model.prepare", [], display.show)
+            check_prompts_fit(config, supervisor.stack)
+            supervisor.start(display.show)
+        yield SupervisedServer(
+            supervisor, config.model.name, config.serving.http.api_key, _REFERENCES[config.model.kind]
+        )
+
+
+def run_job(config: PlumblineConfig, info: RunInfo, console: Console) -> int:
+    """One variant from start to verdict; returns its exit status and leaves no process behind."""
+    tracker = open_tracker(config.tracking, Path(config.outputs_dir))
+    run = Run(harness_config(config), info, tracker, console)
+    try:
+        # MLflow takes seconds to import: that is done by the time the stack is up, so never beside a timed request.
+        with ThreadPoolExecutor(1) as pool:
+            warming = pool.submit(tracker.warm) if tracker else None
+            with started(config, info.run_dir, console) as server:
+                if warming:
+                    warming.result()
+                return run.measure(server)
+    except (ConfigError, TokenizerError) as error:
+        return run.abandon(str(error), EXIT_BAD_INPUT)
+    except (ServingError, ServerError, LoadError, TrackingFailed) as error:
+        return run.abandon(str(error), EXIT_SERVER)
+    except KeyboardInterrupt:
+        return run.abandon(INTERRUPTED, EXIT_INTERRUPTED)
+
+
+def run_info(config: PlumblineConfig, run_dir: Path, sweep_dir: Path | None, overrides: list[str]) -> RunInfo:
+    """What the harness needs to know about the configuration it does not look into."""
+    return RunInfo(
+        name=config.name,
+        title=f"{config.model.name} on {config.device.name}",
+        run_dir=run_dir,
+        params=flatten(dataclasses.asdict(config)),
+        device=config.device.name,
+        served_dtype=config.device.dtype,
+        batch_size=config.serving.batch.decode,
+        sweep_dir=sweep_dir,
+        variant=" ".join(overrides) if sweep_dir else "",
+    )
+
+
+def point_latest_at(run_dir: Path, outputs: Path) -> None:
+    """Make <outputs>/latest name this run folder; replaced in one step, so it never names nothing."""
+    partial = outputs / f".latest-{os.getpid()}"
+    partial.symlink_to(run_dir.resolve(), target_is_directory=True)
+    partial.replace(outputs / "latest")
+
+
+@dataclass
+class Session:
+    """What the jobs of this process leave for its end."""
+
+    exit_codes: list[int]
+    sweep: tuple[PlumblineConfig, Path] | None = None
+
+
+_session = Session([])
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def job(composed: DictConfig) -> None:
+    """Hydra's entry. The exit status is kept, not raised, so that a sweep goes on after a failed variant."""
+    about = HydraConfig.get()
+    config = preflight.to_dataclasses(composed)
+    run_dir = Path(about.runtime.output_dir)
+    sweep_dir = None
+    if about.mode is not None and about.mode.name == "MULTIRUN":
+        sweep_dir = Path(about.sweep.dir).resolve()
+        _session.sweep = (config, sweep_dir)
+    point_latest_at(run_dir, Path(config.outputs_dir))
+    OmegaConf.save(composed, run_dir / "config.yaml")
+    console = Console(highlight=False)
+    console.print(" ".join([f"{config.name} → {run_dir}", *about.overrides.task]), markup=False, soft_wrap=True)
+    code = run_job(config, run_info(config, run_dir, sweep_dir, list(about.overrides.task)), console)
+    _session.exit_codes.append(code)
+    if code == EXIT_INTERRUPTED:
+        raise KeyboardInterrupt
+
+
+def close_sweep(status: RunStatus) -> None:
+    """End the parent run that the variants of a multirun hang under."""
+    if _session.sweep is None:
+        return
+    config, sweep_dir = _session.sweep
+    tracker = open_tracker(config.tracking, Path(config.outputs_dir))
+    if tracker:
+        tracker.close_sweep(sweep_dir, TrackedRun(config.name, 0, 0, status))
+
+
+def check(overrides: list[str], multirun: bool) -> None:
+    """Raise ConfigError for anything about any variant that can be known to be wrong before it starts."""
+    for job_overrides in preflight.variants(overrides, multirun):
+        config = preflight.compose_config(job_overrides)
+        external_url = config.serving.url if config.serving.external else None
+        found = harness_problems(harness_config(config), external_url)
+        if external_url is None:
+            found += stack_problems(stack_config(config, Path.cwd()))
+        if found:
+            raise ConfigError("\nerror: ".join(found))
+        open_tracker(config.tracking, Path(config.outputs_dir))
+
+
+def main(arguments: list[str]) -> int:
+    """Check everything that can be checked at once, then let Hydra run the job or jobs."""
+    flags = {argument for argument in arguments if argument.startswith("-")}
+    if not flags & _INFO_FLAGS:
+        try:
+            check([argument for argument in arguments if argument not in flags], bool(flags & {"-m", "--multirun"}))
+        except (ConfigError, TrackingUnavailable) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_BAD_INPUT
+    register()
+    try:
+        job()
+    except KeyboardInterrupt:
+        close_sweep(RunStatus.killed)
+        return EXIT_INTERRUPTED
+    worst = max(_session.exit_codes, default=0)
+    close_sweep(RunStatus.failed if worst else RunStatus.finished)
+    return worst
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated launch tears down as an interrupted one
+    os.chdir(Path(__file__).parent)
+    sys.exit(main(sys.argv[1:]))
