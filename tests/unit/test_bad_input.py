@@ -1,0 +1,67 @@
+"""Every mistake that can be known before the start: exit status 2, one line with field, value and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import launch
+
+BAD = {
+    "model=nope": "model=nope: no such option; known:",
+    "model.kind=gpt": "model.kind: Invalid value 'gpt', expected one of",
+    "workload.arrivals.rate=0": "workload.arrivals.rate=0",
+    "workload.arrivals.rate=-1": "workload.arrivals.rate=-1",
+    "workload.arrivals.duration_s=0.01": "int(rate x duration_s) must be at least 1",
+    "workload.sweep_rates=[1,0]": "workload.arrivals.rate=0",
+    "serving.batch.decode=0": "serving.batch.decode=0",
+    "serving.cache.num_blocks=4": "serving.cache.num_blocks=4",
+    "workload.dataset.path=/nonexistent.jsonl": "/nonexistent.jsonl",
+    "tracking.uri=http://127.0.0.1:9": "tracking.uri=http://127.0.0.1:9: cannot be reached",
+    "tracking.uri=ftp://x": "tracking.uri=ftp://x: allowed are",
+    "serving.http.host=0.0.0.0": "serving.http.api_key",
+    "accuracy.num_prompts=0": "accuracy.num_prompts=0: must be at least 1",
+    "accuracy.min_pass_rate=2": "accuracy.min_pass_rate=2",
+    "serving=external": "serving.url=''",
+}  # fmt: skip
+
+
+def errors_of(tmp_path: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> list[str]:
+    """Run launch.py's checks in this process; nothing may have been started or written."""
+    code = launch.main([*overrides, f"outputs_dir={tmp_path / 'outputs'}"])
+    assert code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert not list((tmp_path / "outputs").glob("*/*"))
+    return captured.err.strip().splitlines()
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_one_line_names_the_field(tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str) -> None:
+    only_time = [] if override.startswith("accuracy") else ["accuracy=none"]
+    lines = errors_of(tmp_path, capsys, "experiment=smoke", *only_time, override)
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ") and BAD[override] in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'{"prompt": "one"}\n{"prompt": \n', 2),
+        (b'{"prompt": "one"}\n{"prompt": "caf\xe9"}\n', 2),
+        (b'{"prompt": "one"}\n{"prompt": "two"}\n{"text": "three"}\n', 3),
+    ],
+)
+def test_a_bad_prompt_file_names_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, line: int
+) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(content)
+    (error,) = errors_of(tmp_path, capsys, "experiment=smoke", f"workload.dataset.path={path}")
+    assert f"{path}:{line}" in error
+
+
+def test_every_variant_of_a_sweep_is_checked_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (error,) = errors_of(tmp_path, capsys, "-m", "experiment=smoke", "serving.batch.decode=4,0")
+    assert "serving.batch.decode=0" in error

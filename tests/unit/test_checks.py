@@ -1,0 +1,132 @@
+"""Each reason to distrust a run appears when it applies, in words, and not otherwise."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness import arrivals, checks, metrics
+from harness.checks import Check
+from harness.config import ArrivalConfig, ArrivalProcess
+from harness.load import LoadRun
+from harness.records import Outcome, RequestRecord
+from harness.telemetry import MachineUse
+
+MS = 1_000_000
+COUNT = 700
+SCHEDULE = arrivals.schedule(ArrivalConfig(ArrivalProcess.constant, rate=100, duration_s=COUNT / 100 + 0.001))
+RNG = np.random.default_rng(0)
+
+
+def record(index: int, ttft_ms: float = 50, late_ms: float = 0.05, lag_ms: float = 0.1) -> RequestRecord:
+    scheduled = index * 10 * MS
+    sent = scheduled + round(late_ms * MS)
+    times = [sent + round((ttft_ms + 10 * k + RNG.uniform(0, 0.1)) * MS) for k in range(4)]
+    return RequestRecord(
+        index,
+        str(index),
+        Outcome.finished,
+        4,
+        scheduled,
+        sent,
+        ended_ns=times[-1],
+        attempts=1,
+        output_tokens=4,
+        chunk_times_ns=times,
+        chunk_tokens=[1] * 4,
+        read_lags_ns=[round(lag_ms * MS)] * 4,
+    )
+
+
+def found(records: list[RequestRecord], machine: MachineUse | None = None, **changes) -> dict[Check, str]:
+    run = replace(LoadRun(records, 0, 0.0, 7_100 * MS, 1, 0.5, True, ""), **changes)
+    schedule = changes.get("schedule", SCHEDULE)
+    summary = metrics.summarise(records, schedule, confidence=False)
+    return {reason.check: reason.text for reason in checks.reasons(run, summary, schedule, machine)}
+
+
+GOOD = [record(i) for i in range(COUNT)]
+
+
+def test_a_good_run_has_none() -> None:
+    quiet = MachineUse(7, 2, machine_cpus=1.0, stolen_cpus=0.0, server_cpus=0.8, sampled_cpus=0.9)
+    assert found(GOOD, quiet) == {}
+
+
+def test_lateness() -> None:
+    late = [record(i, late_ms=5 if i % 50 == 0 else 0.1) for i in range(COUNT)]
+    assert "sent more than 5.0 ms after their time (limit 1.0 ms)" in found(late)[Check.lateness]
+    slow = [record(i, ttft_ms=1000, late_ms=5 if i % 50 == 0 else 0.1) for i in range(COUNT)]
+    assert Check.lateness not in found(slow)  # 5 ms do not matter to a TTFT of 1000
+
+
+def test_rate() -> None:
+    slow = [record(i, late_ms=0.2 * i) for i in range(COUNT)]  # falls behind by 2 % of each gap
+    assert "requests/s where the schedule has 100.00" in found(slow)[Check.rate]
+
+
+def test_saturated_by_lag_and_by_cpu() -> None:
+    lagging = [record(i, lag_ms=9) for i in range(COUNT)]
+    assert "lay unread for more than 9.0 ms" in found(lagging)[Check.saturated]
+    assert "used 92% of a core" in found(GOOD, generator_cpu_s=6.5)[Check.saturated]
+
+
+def test_too_few_samples() -> None:
+    text = found(GOOD[:60])[Check.samples]
+    assert "60 requests are too few for ttft_ms_p90, ttft_ms_p99" in text
+    assert "p99: 662" in text
+
+
+@pytest.mark.parametrize(("factor", "words"), [(3.0, "fell behind"), (0.3, "not warm")])
+def test_drift(factor: float, words: str) -> None:
+    drifting = [record(i, ttft_ms=100 * factor ** (i / COUNT)) for i in range(COUNT)]
+    assert words in found(drifting)[Check.drift]
+
+
+def test_noise_is_no_drift() -> None:
+    noisy = [record(i, ttft_ms=float(RNG.uniform(10, 500))) for i in range(24)]
+    assert Check.drift not in found(noisy)
+
+
+def test_cold_start() -> None:
+    cold = [record(0, ttft_ms=400), *GOOD[1:]]
+    assert "the first request took 400 ms" in found(cold)[Check.cold_start]
+
+
+def test_errors_incomplete_retries_short_outputs() -> None:
+    odd = [
+        replace(GOOD[0], outcome=Outcome.timed_out),
+        replace(GOOD[1], outcome=Outcome.failed),
+        replace(GOOD[2], attempts=2),
+        replace(GOOD[3], max_new_tokens=9),
+        *GOOD[4:],
+    ]
+    assert found(odd)[Check.errors].startswith("1 requests were sent twice")
+    texts = [r.text for r in checks.reasons(
+        LoadRun(odd, 0, 0.0, 7_100 * MS, 1, 0.5, True, "agent died"), metrics.summarise(odd, SCHEDULE), SCHEDULE
+    )]  # fmt: skip
+    assert texts[0] == "the run ended early: agent died"
+    assert texts[1].startswith("1 failed, 1 timed out of 700 requests")
+    assert any(text.startswith("1 finished requests gave fewer tokens") for text in texts)
+
+
+def test_counts_that_do_not_sum() -> None:
+    summary = metrics.summarise(GOOD, SCHEDULE, confidence=False)
+    summary.requests_total += 1
+    reasons = checks.reasons(LoadRun(GOOD, 0, 0.0, 7_100 * MS, 1, 0.5, True, ""), summary, SCHEDULE)
+    assert reasons[0].text == "the outcomes sum to 700, not to 701"
+
+
+def test_busy_machine() -> None:
+    busy = MachineUse(7, 2, machine_cpus=1.9, stolen_cpus=0.5, server_cpus=0.8, sampled_cpus=0.9)
+    run = LoadRun(GOOD, 0, 0.0, 7_000 * MS, 1, 0.7, True, "")
+    texts = [r.text for r in checks.reasons(run, metrics.summarise(GOOD, SCHEDULE), SCHEDULE, busy)]
+    assert texts == [
+        "processes that have nothing to do with this run used 0.90 of 2 cores",
+        "the hypervisor withheld 0.50 of 2 cores on average",
+    ]
+
+
+def test_no_steady_state() -> None:
+    slow = [record(i, ttft_ms=60_000) for i in range(COUNT)]
+    assert "only 0.0 of 67" in found(slow)[Check.steady]

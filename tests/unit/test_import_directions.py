@@ -1,0 +1,132 @@
+"""The staircase of imports: who may import whom, and one door for each heavy library."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINE_CAP = 300
+
+# room -> what it may import of ours. A room is the longest prefix that matches a module's name.
+ROOMS: dict[str, set[str]] = {
+    "launch": {
+        "conf", "harness", "serving.supervisor", "serving.config", "serving.child", "serving.validate",
+        "serving.tokenizer",
+    },
+    "conf": {"serving.config", "harness.config"},
+    "harness": set(),
+    "analysis": {"harness"},
+    "serving": set(),
+    "serving.config": set(),
+    "serving.validate": {"serving.config"},
+    "serving.status": set(),
+    "serving.fake": set(),
+    "serving.memory": {"serving.config", "serving.link.layout"},
+    "serving.lifeline": set(),
+    "serving.stack_file": {"serving.config"},
+    "serving.model_folder": {"serving.config"},
+    "serving.child": {"serving.status", "serving.lifeline"},
+    "serving.supervisor": {"serving.child", "serving.config", "serving.stack_file"},
+    "serving.tokenizer": {"serving.config", "serving.model_folder"},
+    "serving.link": {"serving.config"},
+    "serving.engine": {"serving.link", "serving.config", "serving.fake"},
+    "serving.agent": {
+        "serving.link", "serving.config", "serving.fake", "serving.status", "serving.lifeline", "serving.stack_file"
+    },
+    "serving.frontend": {
+        "serving.engine", "serving.tokenizer", "serving.config", "serving.status", "serving.lifeline",
+        "serving.stack_file", "serving.model_folder", "serving.fake",
+    },
+    "serving.model": {
+        "serving.config", "serving.link.step", "serving.tokenizer", "serving.status", "serving.lifeline",
+        "serving.stack_file", "serving.model_folder",
+    },
+}  # fmt: skip
+
+# heavy library -> the only modules (prefixes) that may import it
+DOORS = {
+    "mindspore": "serving.model",
+    "mindformers": "serving.model",
+    "mlflow": "harness.tracking",
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of ours, tests apart."""
+    for room in ("conf", "harness", "serving", "analysis"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+    yield "launch", ROOT / "launch.py"
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Absolute names imported anywhere in the file, function bodies and TYPE_CHECKING blocks included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
+
+
+def inside(name: str, room: str) -> bool:
+    """Whether a dotted name is the room or lies in it."""
+    return name == room or name.startswith(room + ".")
+
+
+def room_of(name: str) -> str | None:
+    """The room a dotted name belongs to, the most specific one."""
+    return max((room for room in ROOMS if inside(name, room)), key=len, default=None)
+
+
+def allowed(importer: str, target: str) -> bool:
+    """Whether a module of ours may import the dotted name."""
+    room, other = room_of(importer), room_of(target)
+    if room is None or other is None or room == other:
+        return True
+    return any(inside(target, permitted) for permitted in ROOMS[room])
+
+
+def violations() -> Iterator[str]:
+    """One line per forbidden import."""
+    for name, path in modules():
+        for target, line in imports(path):
+            if not allowed(name, target):
+                yield f"{path.relative_to(ROOT)}:{line}: {name} may not import {target}"
+            door = DOORS.get(target.split(".")[0])
+            if door and not inside(name, door):
+                yield f"{path.relative_to(ROOT)}:{line}: only {door} may import {target}"
+
+
+def test_every_import_goes_down_the_staircase() -> None:
+    assert list(violations()) == []
+
+
+def test_every_module_has_a_room() -> None:
+    assert [name for name, _ in modules() if room_of(name) is None] == []
+
+
+def test_no_file_outgrows_one_noun() -> None:
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for _, path in modules()}
+    assert {path: size for path, size in sizes.items() if size > LINE_CAP} == {}
+
+
+@pytest.mark.parametrize(
+    ("importer", "target", "expected"),
+    [
+        ("harness.run", "serving.config.ServingConfig", False),
+        ("serving.engine.loop", "serving.frontend.app", False),
+        ("serving.engine.loop", "serving.link.step", True),
+        ("serving.model.llama", "serving.link.step.StepBatch", True),
+        ("serving.model.llama", "serving.link.frame", False),
+        ("launch", "serving.supervisor.Supervisor", True),
+        ("serving.supervisor", "launch", False),
+    ],
+)
+def test_the_rule_itself(importer: str, target: str, expected: bool) -> None:
+    assert allowed(importer, target) is expected

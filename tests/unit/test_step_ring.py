@@ -1,0 +1,38 @@
+"""Step timings: the ring keeps the newest, percentiles per kind, histograms of all."""
+
+from __future__ import annotations
+
+from serving.engine.step_ring import BUCKETS_S, CAPACITY, StepRing, StepTimes
+from serving.link.step import StepKind
+
+
+def times(kind: StepKind, step_ns: int, num_seqs: int = 2) -> StepTimes:
+    return StepTimes(kind, num_seqs, 7, step_ns, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000)
+
+
+def test_percentiles_are_per_kind_and_in_microseconds():
+    ring = StepRing()
+    for step_ns in range(1_000, 101_000, 1_000):
+        ring.add(times(StepKind.decode, step_ns))
+    ring.add(times(StepKind.prefill, 9_000_000, num_seqs=5))
+    summary = ring.summary()
+    assert summary["decode"]["count"] == 100
+    assert summary["decode"]["step_us"] == {"p50": 50.5, "p90": 90.1, "p99": 99.0, "p100": 100.0}
+    assert summary["decode"]["link_back_us"] == {"p50": 6.0, "p90": 6.0, "p99": 6.0, "p100": 6.0}
+    assert summary["prefill"]["mean_num_seqs"] == 5.0 and summary["prefill"]["mean_num_tokens"] == 7.0
+
+
+def test_the_ring_forgets_the_oldest_and_histograms_do_not():
+    ring = StepRing()
+    ring.add(times(StepKind.decode, 10**12))
+    for _ in range(CAPACITY):
+        ring.add(times(StepKind.decode, 700_000))
+    assert ring.summary()["decode"]["step_us"]["p100"] == 700.0
+    histogram = ring.histogram()["decode"]
+    assert histogram["upper_bounds_s"] == list(BUCKETS_S)
+    assert histogram["cumulative_counts"] == [0] + [CAPACITY] * (len(BUCKETS_S) - 1) + [CAPACITY + 1]
+    assert abs(histogram["sum_s"] - 1000 - CAPACITY * 0.0007) < 1e-6
+
+
+def test_no_steps_no_summary():
+    assert StepRing().summary() == {}
