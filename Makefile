@@ -22,7 +22,7 @@ $(STAMP): requirements.lock Makefile
 	touch $(STAMP)
 
 lock: setup  ## resolve pyproject.toml anew into requirements.lock
-	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --upgrade -o requirements.lock
 
 bench: setup  ## the default experiment: start the stack, time it, check its logits, log to MLflow
