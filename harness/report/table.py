@@ -65,6 +65,8 @@ def _facts(view: RunView, point: PointView | None) -> Table:
         grid.add_row("requests", requests_equation(metrics))
         grid.add_row("total time", _total_time(metrics, view.verdict))
         grid.add_row("throughput", throughput(metrics))
+    if view.finding:
+        grid.add_row("search", view.finding)
     grid.add_row("accuracy", accuracy_text(view.verdict, view.accuracy, view.bit_exact))
     return grid
 
@@ -108,7 +110,7 @@ def _latency_table(metrics: Mapping[str, object]) -> Table:
     for name in (*PERCENTILES, "mean"):
         table.add_column(name, justify="right", min_width=8)
     for label, name in LATENCIES.items():
-        cells = [_percentile(metrics, f"{name}_{p}") for p in PERCENTILES]
+        cells = [percentile(metrics, f"{name}_{p}") for p in PERCENTILES]
         table.add_row(label, *cells, figure(metrics, f"{name}_mean"))
     if any(f"{name}_{p}" in _unsupported(metrics) for name in LATENCIES.values() for p in PERCENTILES):
         table.caption, table.caption_justify = FEW_SAMPLES, "left"
@@ -124,12 +126,17 @@ def _points_table(view: RunView) -> Table:
         "tokens\n/s": "output_tokens_per_s", "TTFT\np50": "ttft_ms_p50", "ms\np99": "ttft_ms_p99",
         "TPOT\np50": "tpot_ms_p50", "ms \np99": "tpot_ms_p99",
     }  # fmt: skip
+    if view.slo:
+        columns["SLO\nmet %"] = f"slo_attainment_{view.slo}"
     for name in columns:
         table.add_column(name, justify="right", vertical="bottom")
     few = False
     for point in view.points:
         finished = f"{figure(point.metrics, 'requests_finished')}/{figure(point.metrics, 'requests_total')}"
-        cells = [Text(_percentile(point.metrics, name, 3)) if name else Text(finished) for name in columns.values()]
+        cells = [Text(percentile(point.metrics, name, 3)) if name else Text(finished) for name in columns.values()]
+        if view.slo:
+            share = point.metrics.get(f"slo_attainment_{view.slo}")
+            cells[-1] = Text(f"{100 * share:.1f}" if isinstance(share, float) else "–")
         cells[1] = cells[1] if not view.verdict.mark else cells[1].append(" ✗", style="bold red")
         few |= any(str(cell).startswith("~") for cell in cells)
         table.add_row(point.label, *cells)
@@ -139,7 +146,8 @@ def _points_table(view: RunView) -> Table:
     return table
 
 
-def _percentile(metrics: Mapping[str, object], name: str, digits: int = 4) -> str:
+def percentile(metrics: Mapping[str, object], name: str, digits: int = 4) -> str:
+    """A figure for people, led by ~ if too few samples support it."""
     return ("~" if name in _unsupported(metrics) else "") + figure(metrics, name, digits=digits)
 
 

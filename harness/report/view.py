@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.accuracy import AccuracyMetrics
+from harness.records import RequestRecord
 from harness.report.verdict import Verdict
 
 
@@ -16,6 +18,9 @@ class PointView:
 
     label: str  # such as "2 requests/s"
     metrics: Mapping[str, object]
+    rate: float | None = None  # X, requests/s as asked for; None in a closed loop
+    records: list[RequestRecord] = field(default_factory=list)
+    folder: Path | None = None  # where the point's files are
 
 
 @dataclass
@@ -28,8 +33,12 @@ class RunView:
     accuracy: AccuracyMetrics | None = None
     bit_exact: bool = False
     distrust: list[str] = field(default_factory=list)  # reasons not to believe the figures, one sentence each
+    finding: str = ""  # of a search over rates, in one sentence
+    slo: str = ""  # the SLO that was searched for: its attainment has a column
     files: str = ""  # the run folder
     ui: str = ""  # command or address that shows the run in MLflow
+    run_dir: Path | None = None  # to look for step times and the table of logits rows
+    params: Mapping[str, str] = field(default_factory=dict)  # flattened configuration and environment
 
 
 def figure(metrics: Mapping[str, object], name: str, unit: str = "", digits: int = 4) -> str:

@@ -1,0 +1,42 @@
+"""report.html as a reader sees it: in a real browser, at a phone's and a laptop's width, light, dark and printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.report import write_report
+from tests.process.browser_for_tests import LAPTOP, PHONE, browser, needs_browser
+from tests.unit.report_for_tests import point, run
+
+pytestmark = [pytest.mark.process, needs_browser]
+# The narrowest text of the charts, as drawn, and what is wider than the page.
+_TEXT_PX = (
+    "Math.min(...[...document.querySelectorAll('svg text')]"
+    ".filter(t => t.textContent).map(t => t.getBoundingClientRect().height))"
+)
+_TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+_BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+_LINE = "getComputedStyle(document.querySelector('polyline')).stroke"
+
+
+async def test_a_report_is_readable_on_every_page(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", run(point(10.0, count=40), point(20.0, count=40, failed=2), passed=False))
+    url = (tmp_path / "report.html").as_uri()
+    seen = {}
+    async with browser(tmp_path / "profile") as page:
+        for scheme in ("light", "dark"):
+            for width in (PHONE, LAPTOP):
+                await page.open(url, width, scheme)
+                assert await page.value(_TOO_WIDE) <= 0, (scheme, width)
+                assert await page.value(_TEXT_PX) >= 9, (scheme, width)
+                image = await page.screenshot(tmp_path / f"{scheme}-{width}.png")
+                assert image.startswith(b"\x89PNG") and len(image) > 20_000
+            seen[scheme] = (await page.value(_BACKGROUND), await page.value(_LINE))
+        printed = await page.pdf()
+        assert printed.startswith(b"%PDF") and printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") >= 1
+        assert set(page.requests()) == {url}
+        assert page.complaints() == []
+    assert seen["light"][0] == "rgb(255, 255, 255)"
+    assert seen["light"][0] != seen["dark"][0] and seen["light"][1] != seen["dark"][1]
