@@ -64,7 +64,7 @@ def prepare(stack: StackConfig, device_index: int) -> tuple[Runner, Hello]:
     else:
         kind = ModelKind.arithmetic if stack.serving.fake is Fake.model else stack.model.kind
         try:
-            model: Model = importlib.import_module(_MODULES[kind]).load(stack, report_progress)
+            model: Model = importlib.import_module(_MODULES[kind]).load(stack, device_index, report_progress)
             model.warm()
         except Exception as error:
             traceback.print_exc()

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class ModelError(Exception):
+class ModelError(ValueError):
     """The model cannot be had, read or run: the message names the field, the value and what is allowed."""

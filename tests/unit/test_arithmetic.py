@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 
 import numpy as np
 
-from serving import stack_file
+from serving import reference_tool
 from serving.agent import arithmetic_reference
 from serving.agent.arithmetic import EOS_ID, VOCAB_SIZE, ArithmeticModel, logits_rows, next_tokens
 from serving.config import StackConfig
@@ -70,10 +69,9 @@ def test_reference_command_gives_the_same_rows_without_paging(tmp_path, monkeypa
     captured.mkdir()
     about = {"prompt_id": "p-1", "prompt_ids": [1, 2, 3], "generated_ids": [14, 70, 9], "positions": [2, 4]}
     (captured / "p-1.json").write_text(json.dumps(about))
-    config = stack_file.save(StackConfig(), tmp_path)
-    arguments = ["x", "--config", str(config), "--captured", str(captured), "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    arithmetic_reference.main()
+    monkeypatch.chdir(tmp_path)  # the command works in a folder of its own
+    stack = StackConfig(run_dir=str(tmp_path))
+    assert reference_tool.write(stack, captured, out, arithmetic_reference.open_reference) == 1
     sums = np.array([14, 14 + 4 * 14 + 5 * 70])
     assert np.array_equal(np.load(out / "p-1.npy"), logits_rows(sums))
     assert json.loads((out / "p-1.json").read_text()) == about

@@ -1,0 +1,138 @@
+"""Builds MindFormers' own LlamaForCausalLM from a model folder, for inference with or without the paged KV cache.
+
+MindFormers reads RUN_MODE when modules are built: `predict` makes the network return logits only.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+from mindformers import LlamaConfig, LlamaForCausalLM
+from mindspore import Parameter, Tensor, ops
+from safetensors import safe_open
+
+from serving.config import StackConfig
+from serving.model import cpu_kernels
+from serving.model.errors import ModelError
+
+
+class PackedLlama(LlamaForCausalLM):
+    """LlamaForCausalLM whose gathering of last tokens does without an operator that no CPU has."""
+
+    def pre_gather_func(
+        self, pre_gather: bool, output: Tensor, batch_valid_length: Tensor, gather_index: Tensor | None = None
+    ) -> Tensor:
+        """The last token of each packed prompt: output [1, num_tokens, hidden] -> [1, num_seqs, hidden]."""
+        if not pre_gather:
+            return output
+        return ops.gather(output, ops.CumSum()(batch_valid_length, 0) - 1, 1)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json. Raises ModelError if it is no Llama's."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}/config.json: cannot be read ({error})") from error
+    if config.get("model_type") != "llama":
+        raise ModelError(f"{folder}/config.json: model_type={config.get('model_type')!r}; only 'llama' is supported")
+    if config.get("rope_scaling"):
+        raise ModelError(f"{folder}/config.json: rope_scaling={config['rope_scaling']!r} is not supported")
+    return config
+
+
+def llama_config(shape: dict[str, Any], seq_length: int, dtype: str, **options: Any) -> LlamaConfig:
+    """MindFormers' configuration for a Hugging Face config.json and what else the caller sets."""
+    dtypes = dict.fromkeys(
+        ("compute_dtype", "rotary_dtype", "param_init_type", "embedding_init_type", "residual_dtype"), dtype
+    )
+    return LlamaConfig(
+        batch_size=1,
+        seq_length=seq_length,
+        max_position_embedding=seq_length,
+        hidden_size=shape["hidden_size"],
+        num_layers=shape["num_hidden_layers"],
+        num_heads=shape["num_attention_heads"],
+        n_kv_heads=shape.get("num_key_value_heads") or shape["num_attention_heads"],
+        vocab_size=shape["vocab_size"],
+        intermediate_size=shape["intermediate_size"],
+        rms_norm_eps=shape["rms_norm_eps"],
+        theta=shape.get("rope_theta", 10000.0),
+        tie_word_embeddings=shape.get("tie_word_embeddings", False),
+        layernorm_compute_type="float32",
+        softmax_compute_type="float32",
+        checkpoint_name_or_path="",
+        pad_token_id=-1,  # no token is padding to the network: what pads is cut off or masked by length
+        **dtypes,
+        **options,
+    )
+
+
+def paged_network(shape: dict[str, Any], stack: StackConfig) -> PackedLlama:
+    """The network that serves: paged KV cache, packed prompts, any batch. Its weights are still to be loaded."""
+    device, cache = stack.device, stack.serving.cache
+    config = llama_config(
+        shape,
+        stack.model.seq_length,
+        device.dtype,
+        use_past=True,
+        is_dynamic=True,
+        use_flash_attention=True,
+        block_size=cache.block_size,
+        num_blocks=cache.num_blocks,
+        # No CPU kernel: RmsNorm; on Ascend the fused one is used. Both round once, in float32.
+        fused_rms_norm=device.target == "Ascend",
+        use_rope_slice=device.target != "Ascend",
+    )
+    network = PackedLlama(config)
+    network.set_train(False)
+    if device.target != "Ascend":
+        cpu_kernels.install(network)
+    return network
+
+
+def plain_network(shape: dict[str, Any], num_tokens: int, dtype: str) -> LlamaForCausalLM:
+    """The network as MindFormers trains it: no cache, no packing; input [1, num_tokens], output [num_tokens, vocab]."""
+    config = llama_config(
+        shape, num_tokens, dtype, use_past=False, use_flash_attention=False, fused_rms_norm=False, use_rope_slice=True
+    )
+    network = LlamaForCausalLM(config)
+    network.set_train(False)
+    return network
+
+
+def set_first_iteration(network: PackedLlama, first: bool) -> None:
+    """Say whether the next graph to be compiled prefills (packed prompts) or decodes."""
+    network.add_flags_custom(is_first_iteration=first)
+    for layer in network.model.layers:
+        rotary = layer.attention.infer_attention.rotary_embedding.rotary_embedding_op
+        if isinstance(rotary, cpu_kernels.ApplyRotaryPosEmb):
+            rotary.is_first_iteration = first
+
+
+def load_weights(network: LlamaForCausalLM, folder: Path, dtype: str) -> None:
+    """Fill the network from the folder's safetensors, one tensor at a time.
+
+    Raises ModelError naming tensors that are missing, unexpected or of another shape.
+    """
+    parameters = {name: value for name, value in network.parameters_and_names() if "_cache" not in name}
+    unseen, target = set(parameters), getattr(ms, dtype)
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(str(path), framework="np") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 -- not a dict
+                ours = LlamaForCausalLM.convert_name(name)
+                if ours == "lm_head.weight" and ours not in parameters:
+                    continue  # the head is tied to the embedding
+                if ours not in parameters:
+                    raise ModelError(f"{path}: unexpected tensor {name}")
+                weight = tensors.get_tensor(name)
+                parameter: Parameter = parameters[ours]
+                if tuple(weight.shape) != tuple(parameter.shape):
+                    raise ModelError(f"{path}: {name} has shape {weight.shape}, expected {tuple(parameter.shape)}")
+                parameter.set_data(Tensor(weight).astype(target) if parameter.dtype == target else Tensor(weight))
+                unseen.discard(ours)
+    if unseen:
+        raise ModelError(f"{folder}: no tensor for {', '.join(sorted(unseen)[:5])}")

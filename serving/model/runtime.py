@@ -1,0 +1,35 @@
+"""Sets up MindSpore in this process. Only processes that run a model import it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import mindspore as ms
+
+from serving.config import DeviceConfig
+from serving.model.errors import ModelError
+
+
+def set_up(device: DeviceConfig, device_id: int, graphs: Path | None) -> None:
+    """Graph mode on the configured device. `graphs`: where compiled graphs are looked for and kept."""
+    try:
+        ms.set_context(mode=ms.GRAPH_MODE)
+        ms.set_device(device.target, device_id)
+        if device.num_threads:
+            ms.set_context(runtime_num_threads=device.num_threads)
+        if device.max_device_memory:
+            ms.set_context(max_device_memory=device.max_device_memory)
+        if device.jit_level:
+            ms.set_context(jit_config={"jit_level": device.jit_level, **_boost(device)})
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ModelError(
+            f"device.target={device.target}: MindSpore {ms.__version__} cannot use it ({error})"
+        ) from error
+    if graphs is not None:
+        ms.set_context(enable_compile_cache=True, compile_cache_path=str(graphs))
+    logging.getLogger("mindformers").setLevel(logging.WARNING)
+
+
+def _boost(device: DeviceConfig) -> dict[str, str]:
+    return {"infer_boost": "on"} if device.infer_boost else {}
