@@ -2,7 +2,7 @@
 
     python launch.py                                     the default experiment
     python launch.py experiment=smoke                    the whole path in seconds, without MindSpore
-    python launch.py -m serving.batch.decode=1,4,8       a sweep: one MLflow parent, a child per variant
+    python launch.py -m serving.batch.decode=1,4,8       a sweep: one MLflow parent, a child per variant (sweeps.py)
 
 Exit status: 0 = every request finished and the logits met the bar; 1 = they did not; 2 = the configuration or the
 input is wrong; 3 = a process failed to start or died; 130 = interrupted.
@@ -25,6 +25,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+import sweeps
 from conf import preflight
 from conf.preflight import ConfigError
 from conf.schema import PlumblineConfig, register
@@ -38,7 +39,7 @@ from harness.run_info import RunInfo
 from harness.server import ExternalServer, Server, ServerError
 from harness.timed import schedules
 from harness.tracking.errors import TrackingFailed, TrackingUnavailable
-from harness.tracking.tracked_run import RunStatus, TrackedRun, flatten
+from harness.tracking.tracked_run import flatten
 from harness.tracking.tracker import open_tracker
 from serving.config import ModelKind, StackConfig
 from serving.supervisor import ServingError, Supervisor
@@ -151,6 +152,9 @@ def run_job(config: PlumblineConfig, info: RunInfo, console: Console) -> int:
         return run.abandon(str(error), EXIT_SERVER)
     except KeyboardInterrupt:
         return run.abandon(INTERRUPTED, EXIT_INTERRUPTED)
+    except Exception as error:
+        run.abandon(f"internal error: {type(error).__name__}: {error}".splitlines()[0], EXIT_SERVER)
+        raise
 
 
 def run_info(config: PlumblineConfig, run_dir: Path, sweep_dir: Path | None, overrides: list[str]) -> RunInfo:
@@ -162,6 +166,7 @@ def run_info(config: PlumblineConfig, run_dir: Path, sweep_dir: Path | None, ove
         params=flatten(dataclasses.asdict(config)),
         device=config.device.name,
         served_dtype=config.device.dtype,
+        npu_ids=config.serving.agent.device_ids if config.device.target == "Ascend" else [],
         batch_size=config.serving.batch.decode,
         sweep_dir=sweep_dir,
         variant=" ".join(overrides) if sweep_dir else "",
@@ -180,44 +185,43 @@ class Session:
     """What the jobs of this process leave for its end."""
 
     exit_codes: list[int]
-    sweep: tuple[PlumblineConfig, Path] | None = None
 
 
 _session = Session([])
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def job(composed: DictConfig) -> None:
-    """Hydra's entry. The exit status is kept, not raised, so that a sweep goes on after a failed variant."""
+def job(composed: DictConfig) -> float | tuple[float, ...] | None:
+    """Hydra's entry: a single run, or a variant of a sweep, which gives a search what it is to optimise."""
     about = HydraConfig.get()
     config = preflight.to_dataclasses(composed)
-    run_dir = Path(about.runtime.output_dir)
-    sweep_dir = None
-    if about.mode is not None and about.mode.name == "MULTIRUN":
-        sweep_dir = Path(about.sweep.dir).resolve()
-        _session.sweep = (config, sweep_dir)
-    point_latest_at(run_dir, Path(config.outputs_dir))
-    OmegaConf.save(composed, run_dir / "config.yaml")
+    sweep_dir = Path(about.sweep.dir).resolve() if about.mode is not None and about.mode.name == "MULTIRUN" else None
+    info = run_info(config, Path(about.runtime.output_dir), sweep_dir, list(about.overrides.task))
     console = Console(highlight=False)
-    console.print(" ".join([f"{config.name} → {run_dir}", *about.overrides.task]), markup=False, soft_wrap=True)
-    code = run_job(config, run_info(config, run_dir, sweep_dir, list(about.overrides.task)), console)
-    _session.exit_codes.append(code)
+
+    def start(chosen: PlumblineConfig) -> int:
+        OmegaConf.save(composed, info.run_dir / "config.yaml")
+        return start_job(chosen, info, console)
+
+    if sweep_dir is not None:
+        return sweeps.run_variant(about, config, info, console, start)
+    _session.exit_codes.append(start(config))
+    return None
+
+
+def start_job(config: PlumblineConfig, info: RunInfo, console: Console) -> int:
+    """Say where the run's folder is, and run it. Raises KeyboardInterrupt when it was interrupted and put away."""
+    point_latest_at(info.run_dir, Path(config.outputs_dir))
+    console.print(f"{config.name} → {info.run_dir} {info.variant}".strip(), markup=False, soft_wrap=True)
+    code = run_job(config, info, console)
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
+    return code
 
 
-def close_sweep(status: RunStatus) -> None:
-    """End the parent run that the variants of a multirun hang under."""
-    if _session.sweep is None:
-        return
-    config, sweep_dir = _session.sweep
-    tracker = open_tracker(config.tracking, Path(config.outputs_dir))
-    if tracker:
-        tracker.close_sweep(sweep_dir, TrackedRun(config.name, 0, 0, status))
-
-
-def check(overrides: list[str], multirun: bool) -> None:
-    """Raise ConfigError for anything about any variant that can be known to be wrong before it starts."""
+def check(overrides: list[str], multirun: bool) -> list[sweeps.Variant]:
+    """Every variant, composed. Raises ConfigError for anything that can be known to be wrong before it starts."""
+    variants = []
     for job_overrides in preflight.variants(overrides, multirun):
         config = preflight.compose_config(job_overrides)
         external_url = config.serving.url if config.serving.external else None
@@ -226,27 +230,34 @@ def check(overrides: list[str], multirun: bool) -> None:
             found += stack_problems(stack_config(config, Path.cwd()))
         if found:
             raise ConfigError("\nerror: ".join(found))
-        open_tracker(config.tracking, Path(config.outputs_dir))
+        variants.append(sweeps.Variant(job_overrides, config))
+    for store in {variant.config.tracking.uri: variant.config for variant in variants}.values():
+        open_tracker(store.tracking, Path(store.outputs_dir))
+    return variants
 
 
 def main(arguments: list[str]) -> int:
     """Check everything that can be checked at once, then let Hydra run the job or jobs."""
     flags = {argument for argument in arguments if argument.startswith("-")}
+    overrides = [argument for argument in arguments if argument not in flags]
+    multirun = bool(flags & {"-m", "--multirun"})
+    sweep = None
+    register()
     if not flags & _INFO_FLAGS:
         try:
-            check([argument for argument in arguments if argument not in flags], bool(flags & {"-m", "--multirun"}))
+            variants = check(overrides, multirun)
+            sweep = sweeps.begin(variants, overrides, Console(highlight=False)) if multirun else None
         except (ConfigError, TrackingUnavailable) as error:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_BAD_INPUT
-    register()
+    if sweep is not None:
+        sys.argv = [sys.argv[0], *arguments, f"hydra.sweep.dir={sweep.folder}"]
+        return sweep.run(job)
     try:
         job()
     except KeyboardInterrupt:
-        close_sweep(RunStatus.killed)
         return EXIT_INTERRUPTED
-    worst = max(_session.exit_codes, default=0)
-    close_sweep(RunStatus.failed if worst else RunStatus.finished)
-    return worst
+    return max(_session.exit_codes, default=0)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from harness.arrivals import Schedule
 from harness.config import ArrivalProcess
 from harness.load import LoadRun
 from harness.metrics import Metrics
-from harness.percentiles import min_samples
+from harness.percentiles import REPORTED, min_samples
 from harness.records import Outcome, RequestRecord
 from harness.telemetry import MachineUse
 
@@ -121,8 +121,7 @@ def _generator(run: LoadRun, metrics: Metrics) -> Iterator[Reason]:
             f"generator saturated: 1 % of the replies lay unread for more than {lag:.1f} ms (limit {READ_LAG_MS} ms); "
             "arrival times are the kernel's, but tokens that lay together got the last one's time",
         )
-    window_s = (run.end_ns - run.start_ns) / 1e9
-    cpus = run.generator_cpu_s / window_s / run.num_workers if window_s > 0 else 0.0
+    cpus = run.generator_cpus / run.num_workers
     if cpus > GENERATOR_CPUS:
         yield Reason(
             Check.saturated,
@@ -134,8 +133,7 @@ def _generator(run: LoadRun, metrics: Metrics) -> Iterator[Reason]:
 def _machine(run: LoadRun, machine: MachineUse | None) -> Iterator[Reason]:
     if machine is None or machine.machine_cpus is None or machine.sampled_cpus is None or not machine.window_s:
         return
-    ours = machine.sampled_cpus + run.generator_cpu_s / ((run.end_ns - run.start_ns) / 1e9)
-    other = machine.machine_cpus - ours
+    other = machine.machine_cpus - machine.sampled_cpus - run.generator_cpus
     if machine.server_cpus is not None and other > OTHER_CPUS * machine.num_cpus:
         yield Reason(
             Check.machine,
@@ -179,10 +177,13 @@ def _course(finished: list[RequestRecord], metrics: Metrics, schedule: Schedule)
 
 
 def _sample_sizes(metrics: Metrics) -> Iterator[Reason]:
-    if metrics.unsupported:
-        needed = ", ".join(f"p{p}: {min_samples(p)}" for p in (50, 90, 99))
+    parts = []
+    for p in REPORTED:
+        ill = [name.upper() for name in ("ttft", "tpot", "itl", "e2el") if f"{name}_ms_p{p}" in metrics.unsupported]
+        if ill:
+            parts.append(f"p{p} of {', '.join(ill)} ({min_samples(p)} samples needed)")
+    if parts:
         yield Reason(
             Check.samples,
-            f"{metrics.requests_finished} requests are too few for {', '.join(metrics.unsupported)} "
-            f"(samples needed, {needed}): take these as indications",
+            f"{metrics.requests_finished} requests are too few for {' and '.join(parts)}: take these as indications",
         )

@@ -93,7 +93,7 @@ class SearchConfig:
     slo: str = "server"  # a key of workload.slos
     attainment: float = 0.99  # share of requests that must meet it
     start_rate: float = 1.0
-    min_rate: float = 0.05  # below this the search gives up
+    min_rate: float = 0.05  # below this, or where a window would hold no request, the search gives up
     tolerance: float = 0.1  # stop when the lowest failing rate is within this of the highest met
     max_windows: int = 16
 
@@ -150,6 +150,15 @@ class TrackingConfig:
     uri: str = ""  # "" = SQLite file outputs/mlflow.db
     experiment: str = "plumbline"
     parent_run_id: str = ""  # set for the children of a multirun
+
+
+@dataclass
+class SweepConfig:
+    """A multirun as a whole (python launch.py -m …)."""
+
+    objectives: list[str] = field(default_factory=lambda: ["output_tokens_per_s"])  # metrics that a search optimises
+    # Devices that variants running at once share out, serving.agent.device_ids many each; [] = those of device_ids.
+    device_pool: list[int] = field(default_factory=list)
 
 
 @dataclass

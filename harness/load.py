@@ -76,6 +76,12 @@ class LoadRun:
     priority_raised: bool  # whether the workers could run before the server's threads
     incomplete_reason: str
 
+    @property
+    def generator_cpus(self) -> float:
+        """CPUs that all workers together used, averaged over the window."""
+        window_s = (self.end_ns - self.start_ns) / 1e9
+        return self.generator_cpu_s / window_s if window_s > 0 else 0.0
+
 
 @dataclass
 class _Worker:

@@ -8,6 +8,7 @@ too few samples support (harness.percentiles) are listed in `unsupported`, and p
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.arrivals import Schedule
 from harness.config import SloConfig
 from harness.percentiles import REPORTED, percentile_of, supports
 from harness.records import Outcome, RequestRecord
+from harness.telemetry import MachineUse
 
 
 @dataclass
@@ -85,11 +87,19 @@ class Metrics:
     achieved_rate: float | None = None  # the same of the sent times
     rate_error: float | None = None  # achieved / scheduled - 1
 
+    generator_cpus: float | None = None  # CPUs that the load workers used; 1.0 = one core busy all the time
+    server_cpus: float | None = None  # None where the server's processes are not known
+    server_memory_mb_max: float | None = None  # resident, all server processes together
+    machine_cpus: float | None = None  # busy with anything
+    stolen_cpus: float | None = None  # wanted, but given by the hypervisor to other guests
+
     drift_ttft_ratio: float | None = None  # median of the last third of the requests / median of the first third
     drift_tpot_ratio: float | None = None
 
     goodput_requests_per_s: dict[str, float] = field(default_factory=dict)  # by SLO: requests that met it / total time
     slo_attainment: dict[str, float] = field(default_factory=dict)  # by SLO: requests that met it / all requests
+    server: dict[str, float] = field(default_factory=dict)  # its steps, see harness.observation.step_figures
+    device: dict[str, float] = field(default_factory=dict)  # npu-smi's figures, averaged over the window
     unsupported: list[str] = field(default_factory=list)  # percentile fields with too few samples behind them
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # field -> 95 % confidence interval
 
@@ -119,6 +129,17 @@ def summarise(
     return metrics
 
 
+def observe(metrics: Metrics, generator_cpus: float, machine: MachineUse, steps: dict[str, float]) -> None:
+    """Add what generator, server and machine used during the window, and the server's own step figures."""
+    metrics.generator_cpus = generator_cpus
+    metrics.server_cpus = machine.server_cpus
+    metrics.server_memory_mb_max = machine.server_memory_mb_max
+    metrics.machine_cpus = machine.machine_cpus
+    metrics.stolen_cpus = machine.stolen_cpus
+    metrics.server = steps
+    metrics.device = {re.sub(r"\W+", "_", name).strip("_").lower(): value for name, value in machine.device.items()}
+
+
 def flat(metrics: Metrics) -> dict[str, Any]:
     """Metrics as one flat mapping for JSON and MLflow: dict fields become name_key, intervals name_ci95_low / _high."""
     row: dict[str, Any] = {}
@@ -126,10 +147,8 @@ def flat(metrics: Metrics) -> dict[str, Any]:
         if name == "intervals":
             for key, (low, high) in value.items():
                 row[f"{key}_ci95_low"], row[f"{key}_ci95_high"] = low, high
-        elif name == "slo_attainment":
-            row.update({f"slo_attainment_{key}": share for key, share in value.items()})
-        elif name == "goodput_requests_per_s":
-            row.update({f"goodput_requests_per_s_{key}": rate for key, rate in value.items()})
+        elif isinstance(value, dict):
+            row.update({f"{name}_{key}": number for key, number in value.items()})
         else:
             row[name] = value
     return row

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from harness import prompts
 from harness.client import target
-from harness.config import AccuracyConfig, ClientProtocol, DatasetFormat, HarnessConfig, ReferenceKind
+from harness.config import (
+    AccuracyConfig,
+    ArrivalProcess,
+    ClientProtocol,
+    DatasetFormat,
+    HarnessConfig,
+    ReferenceKind,
+    SearchMode,
+    WorkloadConfig,
+)
 from harness.prompt_files import DatasetError
 from harness.timed import schedules
 
@@ -29,6 +40,7 @@ def _workload_problems(config: HarnessConfig) -> list[str]:
         found.append(f"workload.timeout_s={workload.timeout_s}: must be seconds above 0")
     if workload.num_warmup < 0:
         found.append(f"workload.num_warmup={workload.num_warmup}: must be at least 0")
+    found += _search_problems(workload)
     if workload.dataset.format in _TOKEN_FORMATS and workload.protocol is not ClientProtocol.completions:
         found.append(
             f"workload.protocol={workload.protocol}: cannot carry token ids of "
@@ -40,6 +52,31 @@ def _workload_problems(config: HarnessConfig) -> list[str]:
         prompts.load(workload.dataset, largest, vocab_size=2)
     except (DatasetError, ValueError) as error:
         found.append(str(error))
+    return found
+
+
+def _search_problems(workload: WorkloadConfig) -> list[str]:
+    sought, arrivals = workload.search, workload.arrivals
+    if sought.mode is SearchMode.off:
+        return []
+    found = []
+    if sought.mode is SearchMode.slo and sought.slo not in workload.slos:
+        found.append(f"workload.search.slo={sought.slo}: must be one of workload.slos: {', '.join(workload.slos)}")
+    if not 0 < sought.attainment <= 1:
+        found.append(f"workload.search.attainment={sought.attainment}: must be above 0 and at most 1")
+    if sought.max_windows < 1:
+        found.append(f"workload.search.max_windows={sought.max_windows}: must be at least 1")
+    found += [
+        f"workload.search.{name}={getattr(sought, name)}: must be a number above 0"
+        for name in ("start_rate", "min_rate", "tolerance")
+        if not (getattr(sought, name) > 0 and math.isfinite(getattr(sought, name)))
+    ]
+    if arrivals.process in (ArrivalProcess.trace, ArrivalProcess.closed):
+        found.append(f"workload.arrivals.process={arrivals.process}: has no rate to search for")
+    if workload.sweep_rates:
+        found.append(
+            f"workload.sweep_rates={workload.sweep_rates}: must be empty while workload.search.mode is not off"
+        )
     return found
 
 

@@ -5,16 +5,21 @@ Whatever ends it early, what was gathered is written and tracked, marked incompl
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 from rich.console import Console
 
-from harness import logits_task, timed
-from harness.config import HarnessConfig
+from harness import logits_task, search, timed
+from harness.arrivals import Schedule
+from harness.config import HarnessConfig, SearchMode
 from harness.load import INTERRUPTED, LoadProgress
 from harness.logits_task import LogitsResult
 from harness.progress import Display
-from harness.results import Results
+from harness.results import Results, write_search
 from harness.run_info import RunInfo
 from harness.server import Server, ServerError
+from harness.timed import Point
 from harness.tracking.tracker import Tracker
 
 EXIT_OK = 0
@@ -53,17 +58,42 @@ class Run:
 
     def _time(self, server: Server) -> None:
         workload, run_dir = self._config.workload, self._info.run_dir
-        planned = timed.schedules(workload)
         with Display(self._console) as display:
             display.show(f"warming up with {workload.num_warmup} requests", 0, 0)
             timed.warm_up(workload, server, run_dir)
+        if workload.search.mode is not SearchMode.off:
+            self._search(server)
+            return
+        planned = timed.schedules(workload)
         for number, (rate, schedule) in enumerate(planned.items()):
             folder = run_dir if len(planned) == 1 else run_dir / f"point-{number}_x{rate:g}"
-            with Display(self._console, _LINES_EVERY_S) as display:
-                point = timed.run_point(workload, server, rate, schedule, folder, _show_load(display, f"X={rate:g}"))
-            self._results.points.append(point)
+            if not self._point(server, rate, schedule, folder).complete:
+                return
+
+    def _search(self, server: Server) -> None:
+        """Let the search choose one rate after the other, each a window against the same warm server."""
+        workload, run_dir = self._config.workload, self._info.run_dir
+        least = max(workload.search.min_rate, timed.least_rate(workload.arrivals))
+        chosen = search.create(dataclasses.replace(workload.search, min_rate=least))
+        rates: list[float] = []
+        while (rate := chosen.next_rate()) is not None:
+            schedule = timed.window_schedule(workload, rate, rates.count(rate))
+            rates.append(rate)
+            point = self._point(server, rate, schedule, run_dir / f"window-{len(rates):02}_x{rate:g}")
+            point.window = len(rates)
             if not point.complete:
                 return
+            chosen.add(rate, point.metrics)
+            self._results.search = chosen.result()
+            write_search(run_dir / "search.json", self._results.search)
+
+    def _point(self, server: Server, rate: float, schedule: Schedule, folder: Path) -> Point:
+        with Display(self._console, _LINES_EVERY_S) as display:
+            on_progress = _show_load(display, f"X={rate:g}")
+            workload, npu_ids = self._config.workload, self._info.npu_ids
+            point = timed.run_point(workload, server, rate, schedule, folder, on_progress, npu_ids)
+        self._results.points.append(point)
+        return point
 
     def _check(self, server: Server) -> LogitsResult:
         captured, info = server.captured_dir, self._info

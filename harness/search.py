@@ -55,6 +55,17 @@ class SearchResult:
     steps: list[Step]
     text: str
 
+    def as_metrics(self) -> dict[str, float | bool | str]:
+        """Flat figures of what was found."""
+        known = {"search_rate": self.rate, "search_upper_rate": self.upper}
+        found = {name: value for name, value in known.items() if value is not None}
+        return {**found, "search_sure": self.sure, "search_windows": self.num_windows, "search_text": self.text}
+
+    @property
+    def num_windows(self) -> int:
+        """Windows measured in all."""
+        return sum(step.num_windows for step in self.steps)
+
 
 class Search(Protocol):
     """One way to choose rates."""

@@ -23,20 +23,34 @@ from typing import Any
 
 import psutil
 
+_NPU_S = 5.0
 _NPU_LINE = re.compile(r"^\s*([^:|]+?)\s*:\s*([0-9.]+)\s*$")
 
 
 class Telemetry:
-    """Samples from `start` to `stop`. processes: name -> pid; a process that ends is sampled no more."""
+    """Samples from construction, which returns when the first sample is taken, to `stop`.
 
-    def __init__(self, path: Path, processes: dict[str, int], interval_s: float = 0.5) -> None:
+    processes: name -> pid; a process that ends is sampled no more.
+    """
+
+    def __init__(
+        self, path: Path, processes: dict[str, int], interval_s: float = 0.5, npu_ids: list[int] | None = None
+    ) -> None:
         self._path = path
         command = [sys.executable, "-m", "harness.telemetry", str(path.resolve()), "--interval-s", str(interval_s)]
         for name, pid in processes.items():
             command += ["--pid", f"{name}={pid}"]
+        for npu in npu_ids or []:
+            command += ["--npu", str(npu)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, start_new_session=True, cwd=Path(__file__).parents[1]
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            cwd=Path(__file__).parents[1],
         )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
 
     def stop(self) -> list[dict[str, Any]]:
         """End the sampler and return its rows."""
@@ -130,11 +144,17 @@ def _rows(processes: dict[str, psutil.Process], npu_ids: list[int]) -> Iterator[
     while True:
         row = sample(processes)
         for npu in npu_ids if tool else []:
-            asked = subprocess.run(
-                [str(tool), "info", "-t", "usages", "-i", str(npu)], capture_output=True, text=True, check=False
-            )
-            row.setdefault("device", {}).update({f"npu{npu} {k}": v for k, v in parse_npu(asked.stdout).items()})
+            row.setdefault("device", {}).update({f"npu{npu} {k}": v for k, v in _ask_npu(str(tool), npu).items()})
         yield row
+
+
+def _ask_npu(tool: str, npu: int) -> dict[str, float]:
+    """What npu-smi says of one device; nothing if it does not answer. Not verified on a device."""
+    command = [tool, "info", "-t", "usages", "-i", str(npu)]
+    try:
+        return parse_npu(subprocess.run(command, capture_output=True, text=True, check=False, timeout=_NPU_S).stdout)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
 
 
 def main() -> None:
@@ -150,10 +170,14 @@ def main() -> None:
         name, _, pid = given.partition("=")
         if psutil.pid_exists(int(pid)):
             processes[name] = psutil.Process(int(pid))
+    told = False
     with options.file.open("w", encoding="utf-8") as file:
         for row in _rows(processes, options.npu):
             file.write(json.dumps(row) + "\n")
             file.flush()
+            if not told:
+                print("sampling", flush=True)
+                told = True
             if select.select([sys.stdin], [], [], options.interval_s)[0]:
                 return
 

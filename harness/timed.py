@@ -11,24 +11,38 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from harness import arrivals, load, metrics, prompts, records
+from harness import arrivals, checks, load, metrics, prompts, records
 from harness.arrivals import Schedule
+from harness.checks import Reason
 from harness.client import RequestOptions
-from harness.config import WorkloadConfig
+from harness.config import ArrivalConfig, ArrivalProcess, SearchMode, WorkloadConfig
 from harness.load import LoadProgress, LoadRun, Stop
 from harness.load_plan import LoadPlan
 from harness.metrics import Metrics
+from harness.observation import Observer
 from harness.records import Outcome
 from harness.server import Server, ServerError
 
 SPOOL_DIR = "spool"
+# What the records say about the window besides the requests themselves.
+_IN_RECORDS = (
+    "generator_cpus",
+    "server_cpus",
+    "server_memory_mb_max",
+    "machine_cpus",
+    "send_lateness_ms_p50",
+    "send_lateness_ms_p99",
+    "read_lag_ms_p99",
+)
 
 OnProgress = Callable[[LoadProgress], None]
 
 
 @dataclass
 class Point:
-    """One timed window and what came of it. Files in `folder`: schedule.json, records.parquet, metrics.json."""
+    """One timed window and what came of it. Files in `folder`: schedule.json, records.parquet,
+    telemetry.parquet, server_stats.json.
+    """
 
     folder: Path
     rate: float  # X, requests/s as asked for
@@ -37,8 +51,10 @@ class Point:
     started_ms: int  # Unix epoch, start of the window
     ended_ms: int
     metrics: Metrics
+    distrust: list[Reason]  # why not to believe the metrics
     errors: dict[str, int]  # requests that did not finish, by error class and message
     load: LoadRun
+    window: int = 0  # in a search: its number, from 1
 
     @property
     def complete(self) -> bool:
@@ -46,14 +62,32 @@ class Point:
         return not self.load.incomplete_reason
 
     @property
+    def unexplained(self) -> bool:
+        """Whether requests ended in a way that a full server does not explain."""
+        figures = self.metrics
+        return bool(figures.requests_failed + figures.requests_cancelled + figures.requests_lost)
+
+    @property
     def all_finished(self) -> bool:
         """Whether every request of a complete window finished."""
         return self.complete and self.metrics.requests_finished == self.metrics.requests_total > 0
 
 
+def window_schedule(workload: WorkloadConfig, rate: float, repeat: int) -> Schedule:
+    """The schedule of a search's window: each repetition at one rate draws other gaps. Raises ValueError."""
+    seed = workload.arrivals.seed + repeat
+    return arrivals.schedule(dataclasses.replace(workload.arrivals, rate=rate, seed=seed))
+
+
+def least_rate(config: ArrivalConfig) -> float:
+    """The lowest rate X at which the configured duration holds a request."""
+    return (2.0 if config.process is ArrivalProcess.ramp else 1.0) / config.duration_s
+
+
 def schedules(workload: WorkloadConfig) -> dict[float, Schedule]:
-    """The schedule of every point, by rate X. Raises ValueError in one line."""
-    rates = workload.sweep_rates or [workload.arrivals.rate]
+    """The schedule of every point known beforehand, by rate X (a search's first). Raises ValueError in one line."""
+    single = workload.arrivals.rate if workload.search.mode is SearchMode.off else workload.search.start_rate
+    rates = workload.sweep_rates or [single]
     return {rate: arrivals.schedule(dataclasses.replace(workload.arrivals, rate=rate)) for rate in rates}
 
 
@@ -92,7 +126,13 @@ def warm_up(workload: WorkloadConfig, server: Server, folder: Path) -> None:
 
 
 def run_point(
-    workload: WorkloadConfig, server: Server, rate: float, schedule: Schedule, folder: Path, on_progress: OnProgress
+    workload: WorkloadConfig,
+    server: Server,
+    rate: float,
+    schedule: Schedule,
+    folder: Path,
+    on_progress: OnProgress,
+    npu_ids: list[int],
 ) -> Point:
     """Send the whole schedule of rate X and account for every request. The folder is complete on return.
 
@@ -111,7 +151,11 @@ def run_point(
         connections_ahead=workload.connections_ahead,
         max_connections=workload.max_connections,
     )
-    result = load.run(plan, folder / SPOOL_DIR, on_progress, stop_on_death(server))
+    with Observer(server, folder, folder / SPOOL_DIR, npu_ids) as observer:
+        result = load.run(plan, folder / SPOOL_DIR, on_progress, stop_on_death(server))
+        seen = observer.conclude(result.start_ns, result.end_ns)
+    figures = metrics.summarise(result.records, schedule, workload.slos)
+    metrics.observe(figures, result.generator_cpus, seen.machine, seen.steps)
     point = Point(
         folder=folder,
         rate=rate,
@@ -119,11 +163,15 @@ def run_point(
         prompts_hash=prompts.digest(some),
         started_ms=round(result.start_unix_s * 1e3),
         ended_ms=round((result.start_unix_s + (result.end_ns - result.start_ns) / 1e9) * 1e3),
-        metrics=metrics.summarise(result.records, schedule, workload.slos),
+        metrics=figures,
+        distrust=checks.reasons(result, figures, schedule, seen.machine),
         errors=_errors(result.records),
         load=result,
     )
     about = {"schedule_hash": schedule.hash, "prompts_hash": point.prompts_hash, "complete": point.complete}
+    about |= {name: getattr(figures, name) for name in _IN_RECORDS} | {
+        "distrust": [reason.text for reason in point.distrust]
+    }
     records.write(folder / "records.parquet", result.records, about)
     shutil.rmtree(folder / SPOOL_DIR)
     return point

@@ -15,15 +15,26 @@ from harness.timed import Point
 from harness.tracking.environment import environment
 from harness.tracking.tracked_run import Dataset, RunStatus, TrackedRun, numbers, texts
 
-_ROOT = Path(__file__).parent.parent
-_FILES = ("config.yaml", "stack.json", "model.json", "metrics.json", "schedule.json", "records.parquet", "report.html")
+ROOT = Path(__file__).parent.parent
+_FILES = (
+    "config.yaml",
+    "stack.json",
+    "model.json",
+    "metrics.json",
+    "schedule.json",
+    "records.parquet",
+    "telemetry.parquet",
+    "server_stats.json",
+    "search.json",
+    "report.html",
+)
 
 
 def tracked_run(
     config: HarnessConfig, info: RunInfo, points: list[Point], verdict: Verdict, row: dict[str, Any]
 ) -> TrackedRun:
     """The run as it is tracked; with several points, each is a child."""
-    about = environment(_ROOT)
+    about = environment(ROOT)
     status = run_status(verdict, str(row["incomplete_reason"]))
     tags = {
         **{name: str(value) for name, value in texts(row).items()},
@@ -41,10 +52,10 @@ def tracked_run(
         params=info.params | about,
         metrics=numbers(row),
         tags={name: value for name, value in tags.items() if value},
-        note=_note(info, verdict),
+        note=_note(info, verdict, row),
         artifacts=_artifacts(info.run_dir, ""),
         datasets=[_dataset(config, point) for point in points[:1]],
-        children=[_child(config, info, point, status) for point in points] if len(points) > 1 else [],
+        children=[_child(config, info, point, status) for point in points if point.folder != info.run_dir],
     )
 
 
@@ -59,7 +70,7 @@ def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus
     folder = point.folder.relative_to(info.run_dir)
     row = metrics.flat(point.metrics)
     return TrackedRun(
-        name=f"X={point.rate:g}",
+        name=f"X={point.rate:g}" + (f" window {point.window}" if point.window else ""),
         started_ms=point.started_ms,
         ended_ms=point.ended_ms,
         status=status,
@@ -86,7 +97,9 @@ def _dataset(config: HarnessConfig, point: Point) -> Dataset:
     )
 
 
-def _note(info: RunInfo, verdict: Verdict) -> str:
+def _note(info: RunInfo, verdict: Verdict, row: dict[str, Any]) -> str:
     outcome = "**PASS**" if verdict.passed else "**FAIL**"
     reasons = "".join(f"\n- {reason}" for reason in verdict.reasons)
+    if doubts := row["distrust"]:
+        reasons += "\n\nReasons to distrust these figures:\n" + "".join(f"\n- {doubt}" for doubt in doubts)
     return f"{outcome} – {info.title}\n{reasons}\n\nFiles: `{info.run_dir.name}`"

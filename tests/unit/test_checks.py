@@ -73,8 +73,8 @@ def test_saturated_by_lag_and_by_cpu() -> None:
 
 def test_too_few_samples() -> None:
     text = found(GOOD[:60])[Check.samples]
-    assert "60 requests are too few for ttft_ms_p90, ttft_ms_p99" in text
-    assert "p99: 662" in text
+    assert "60 requests are too few for p90 of TTFT, TPOT, E2EL (64 samples needed) and p99 of TTFT, TPOT, ITL" in text
+    assert "(662 samples needed)" in text
 
 
 @pytest.mark.parametrize(("factor", "words"), [(3.0, "fell behind"), (0.3, "not warm")])

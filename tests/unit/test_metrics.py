@@ -102,6 +102,8 @@ def test_flat_is_flat() -> None:
         "intervals",
         "slo_attainment",
         "goodput_requests_per_s",
+        "server",
+        "device",
     }
     assert scalar <= set(row)
 

@@ -1,0 +1,43 @@
+"""What is wrong with a load is said before anything starts, one line per mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.config import ArrivalProcess, HarnessConfig, SearchMode
+from harness.preflight import problems
+
+
+def config() -> HarnessConfig:
+    made = HarnessConfig()
+    made.workload.search.mode = SearchMode.slo
+    return made
+
+
+def test_the_default_and_a_search_are_well() -> None:
+    assert problems(HarnessConfig(), None) == []
+    assert problems(config(), None) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda w: setattr(w.search, "slo", "x"), "workload.search.slo=x: must be one of workload.slos: server, inter"),
+        (lambda w: setattr(w, "sweep_rates", [1.0, 2.0]), "workload.sweep_rates=[1.0, 2.0]: must be empty"),
+        (lambda w: setattr(w.search, "attainment", 2.0), "workload.search.attainment=2.0: must be above 0 and at most"),
+        (lambda w: setattr(w.search, "start_rate", 0.0), "workload.search.start_rate=0.0: must be a number above 0"),
+        (lambda w: setattr(w.search, "max_windows", 0), "workload.search.max_windows=0: must be at least 1"),
+        (
+            lambda w: setattr(w.arrivals, "process", ArrivalProcess.closed),
+            "workload.arrivals.process=closed: has no rate to search for",
+        ),
+    ],
+)
+def test_a_bad_search_is_one_line(change: Callable[..., None], line: str) -> None:
+    made = config()
+    change(made.workload)
+    found = problems(made, None)
+    assert any(text.startswith(line) for text in found), found
+    assert not any("\n" in text for text in found)
