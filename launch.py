@@ -44,7 +44,7 @@ from harness.tracking.tracker import open_tracker
 from serving.config import ModelKind, StackConfig
 from serving.supervisor import ServingError, Supervisor
 from serving.tokenizer.of_stack import open_tokenizer
-from serving.tokenizer.tokenizer import TokenizerError
+from serving.tokenizer.tokenizer import Tokenizer, TokenizerError
 from serving.validate import problems as stack_problems
 
 EXIT_BAD_INPUT = 2
@@ -104,9 +104,8 @@ def harness_config(config: PlumblineConfig) -> HarnessConfig:
     return HarnessConfig(config.workload, config.accuracy, config.tracking)
 
 
-def check_prompts_fit(config: PlumblineConfig, stack: StackConfig) -> None:
+def check_prompts_fit(config: PlumblineConfig, tokenizer: Tokenizer) -> None:
     """Raise ConfigError naming the first prompt that with its output is longer than the context."""
-    tokenizer = open_tokenizer(stack)
     count = max(schedule.count for schedule in schedules(config.workload).values())
     for prompt in prompts.load(config.workload.dataset, count, tokenizer.vocab_size):
         length = len(prompt.token_ids or tokenizer.encode(prompt.text or "", tokenizer.adds_bos))
@@ -127,10 +126,15 @@ def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterato
         with Display(console) as display:
             if config.model.kind is ModelKind.llama:
                 supervisor.run_tool("prepare", "serving.model.prepare", [], display.show)
-            check_prompts_fit(config, supervisor.stack)
+            tokenizer = open_tokenizer(supervisor.stack)
+            check_prompts_fit(config, tokenizer)
             supervisor.start(display.show)
         yield SupervisedServer(
-            supervisor, config.model.name, config.serving.http.api_key, _REFERENCES[config.model.kind]
+            supervisor,
+            config.model.name,
+            config.serving.http.api_key,
+            _REFERENCES[config.model.kind],
+            tokenizer.vocab_size,
         )
 
 
@@ -169,7 +173,7 @@ def run_info(config: PlumblineConfig, run_dir: Path, sweep_dir: Path | None, ove
         npu_ids=config.serving.agent.device_ids if config.device.target == "Ascend" else [],
         batch_size=config.serving.batch.decode,
         sweep_dir=sweep_dir,
-        variant=" ".join(overrides) if sweep_dir else "",
+        variant=sweeps.variant_name(sweep_dir, overrides) if sweep_dir else "",
     )
 
 

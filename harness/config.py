@@ -26,6 +26,7 @@ class DatasetFormat(StrEnum):
     jsonl = "jsonl"  # one {"prompt": str, optional "max_new_tokens": int} per line
     random_ids = "random_ids"  # random token ids of exact length, no file
     shared_prefix = "shared_prefix"  # random token ids, a common prefix, no file
+    synthetic = "synthetic"  # random token ids, prompt and output lengths together from lengths_path
 
 
 class ClientProtocol(StrEnum):
@@ -55,12 +56,14 @@ class DatasetConfig:
 
     format: DatasetFormat = DatasetFormat.jsonl
     path: str = "conf/data/prompts.jsonl"
-    lengths_path: str = ""  # CSV with an output_tokens column to draw output lengths from; "" = the file's own
+    # CSV with an output_tokens column to draw output lengths from ("" = the file's own); synthetic: and prompt_tokens
+    lengths_path: str = ""
     lengths_by_index: bool = False  # row i of lengths_path belongs to record i (the contest's files); else drawn
     tokenizer_path: str = ""  # alpaca, sharegpt: SentencePiece model that counts the record's own output tokens
     max_new_tokens: int = 64  # cap on every request's output tokens
     prompt_tokens: int = 32  # random_ids, shared_prefix: exact prompt length
     prefix_tokens: int = 0  # shared_prefix: how many of them are common
+    vocab_size: int = 0  # random ids lie below this; 0 = the served model's, which an external server does not tell
     seed: int = 0  # draws of lengths and random ids
 
 

@@ -10,7 +10,6 @@ from harness.config import (
     AccuracyConfig,
     ArrivalProcess,
     ClientProtocol,
-    DatasetFormat,
     HarnessConfig,
     ReferenceKind,
     SearchMode,
@@ -18,8 +17,6 @@ from harness.config import (
 )
 from harness.prompt_files import DatasetError
 from harness.timed import schedules
-
-_TOKEN_FORMATS = (DatasetFormat.random_ids, DatasetFormat.shared_prefix)
 
 
 def problems(config: HarnessConfig, external_url: str | None) -> list[str]:
@@ -36,12 +33,14 @@ def problems(config: HarnessConfig, external_url: str | None) -> list[str]:
 def _workload_problems(config: HarnessConfig) -> list[str]:
     workload = config.workload
     found = []
+    if workload.dataset.vocab_size < 0:
+        found.append(f"workload.dataset.vocab_size={workload.dataset.vocab_size}: must be at least 0")
     if not workload.timeout_s > 0:
         found.append(f"workload.timeout_s={workload.timeout_s}: must be seconds above 0")
     if workload.num_warmup < 0:
         found.append(f"workload.num_warmup={workload.num_warmup}: must be at least 0")
     found += _search_problems(workload)
-    if workload.dataset.format in _TOKEN_FORMATS and workload.protocol is not ClientProtocol.completions:
+    if workload.dataset.format in prompts.TOKEN_FORMATS and workload.protocol is not ClientProtocol.completions:
         found.append(
             f"workload.protocol={workload.protocol}: cannot carry token ids of "
             f"workload.dataset.format={workload.dataset.format}; use completions"
@@ -104,6 +103,9 @@ def _external_problems(config: HarnessConfig, url: str) -> list[str]:
     if not url:
         return ["serving.url='': must be a server's URL, e.g. http://127.0.0.1:8000, for serving.external=true"]
     found = []
+    dataset = config.workload.dataset
+    if dataset.format in prompts.TOKEN_FORMATS and not dataset.vocab_size:
+        found.append(f"workload.dataset.vocab_size=0: must be the served model's for format={dataset.format}")
     if config.accuracy.enabled:
         found.append("accuracy.enabled=true: an external server captures no logits; add accuracy=none")
     try:

@@ -17,6 +17,7 @@ from harness.config import DatasetConfig, DatasetFormat
 from harness.prompt_files import DatasetError, Source
 
 _KEY = "workload.dataset"
+TOKEN_FORMATS = (DatasetFormat.random_ids, DatasetFormat.shared_prefix, DatasetFormat.synthetic)
 
 
 @dataclass(slots=True)
@@ -33,13 +34,13 @@ class Prompt:
 def load(config: DatasetConfig, count: int, vocab_size: int | None = None) -> list[Prompt]:
     """Return `count` prompts in file order, wrapping around; prompt_id is "<record number>" plus ".<lap>" after a wrap.
 
-    vocab_size: number of token ids of the served model, for the formats random_ids and shared_prefix.
+    vocab_size: number of token ids of the served model, for TOKEN_FORMATS; config.vocab_size goes before it.
     Raises DatasetError with one line that names the file and line (or the key), the value and what is allowed.
     """
     _require(count >= 1, "count", count, "at least 1")
     _require(config.max_new_tokens >= 1, "max_new_tokens", config.max_new_tokens, "at least 1")
-    if config.format in (DatasetFormat.random_ids, DatasetFormat.shared_prefix):
-        ids = _random_ids(config, count, vocab_size)
+    if config.format in TOKEN_FORMATS:
+        ids = _random_ids(config, count, config.vocab_size or vocab_size)
         sources = [Source(None, None)] * count
     else:
         read = _READERS[config.format]
@@ -70,8 +71,10 @@ def digest(prompts: list[Prompt]) -> str:
 def _output_lengths(config: DatasetConfig, count: int, sources: list[Source]) -> list[int]:
     """Requested output tokens per request: from the lengths file, else the record's own, else the cap; capped."""
     if config.lengths_path:
-        known = read_lengths(Path(config.lengths_path))
-        if config.lengths_by_index:
+        known = read_lengths(Path(config.lengths_path), "output_tokens")
+        if config.lengths_by_index and config.format is DatasetFormat.synthetic:
+            drawn = [known[i % len(known)] for i in range(count)]
+        elif config.lengths_by_index:
             if len(known) < len(sources) and count > len(known):
                 needed = min(count, len(sources))
                 raise DatasetError(f"{config.lengths_path}: {len(known)} lengths for {needed} records of {config.path}")
@@ -83,17 +86,17 @@ def _output_lengths(config: DatasetConfig, count: int, sources: list[Source]) ->
     return [max(1, min(length, config.max_new_tokens)) for length in drawn]
 
 
-def read_lengths(path: Path) -> list[int]:
-    """The output_tokens column of a CSV file. Raises DatasetError naming file and line."""
+def read_lengths(path: Path, column: str) -> list[int]:
+    """A column of a CSV file, such as output_tokens. Raises DatasetError naming file and line."""
     text = prompt_files.read_text(path)
     rows = csv.DictReader(text.splitlines())
-    if "output_tokens" not in (rows.fieldnames or []):
-        raise DatasetError(f"{path}:1: no column output_tokens; found {rows.fieldnames}")
+    if column not in (rows.fieldnames or []):
+        raise DatasetError(f"{path}:1: no column {column}; found {rows.fieldnames}")
     lengths: list[int] = []
     for row in rows:
-        value = row["output_tokens"] or ""
+        value = row[column] or ""
         if not value.isdigit():
-            raise DatasetError(f"{path}:{rows.line_num}: output_tokens={value!r} is no whole number of tokens")
+            raise DatasetError(f"{path}:{rows.line_num}: {column}={value!r} is no whole number of tokens")
         lengths.append(int(value))
     if not lengths:
         raise DatasetError(f"{path}: no rows")
@@ -105,6 +108,8 @@ def _random_ids(config: DatasetConfig, count: int, vocab_size: int | None) -> li
     _require(
         vocab_size is not None and vocab_size >= 1, "vocab_size", vocab_size, "known for a format of random token ids"
     )
+    if config.format is DatasetFormat.synthetic:
+        return _synthetic_ids(config, count, vocab_size or 1)
     _require(config.prompt_tokens >= 1, "prompt_tokens", config.prompt_tokens, "at least 1")
     shared = config.prefix_tokens if config.format is DatasetFormat.shared_prefix else 0
     _require(
@@ -117,6 +122,19 @@ def _random_ids(config: DatasetConfig, count: int, vocab_size: int | None) -> li
     prefix = rng.integers(0, vocab_size, shared).tolist()
     rest = rng.integers(0, vocab_size, (count, config.prompt_tokens - shared)).tolist()
     return [prefix + row for row in rest]
+
+
+def _synthetic_ids(config: DatasetConfig, count: int, vocab_size: int) -> list[list[int]]:
+    """Uniform ids; lengths are the prompt_tokens of the rows whose output_tokens `_output_lengths` draws."""
+    _require(bool(config.lengths_path), "lengths_path", repr(config.lengths_path), "a CSV file for format=synthetic")
+    known = read_lengths(Path(config.lengths_path), "prompt_tokens")
+    if config.lengths_by_index:
+        lengths = [known[i % len(known)] for i in range(count)]
+    else:
+        # The same seed and number of rows draw the same rows as for the output lengths.
+        lengths = np.random.default_rng(config.seed).choice(np.asarray(known), count).tolist()
+    rng = np.random.default_rng([config.seed, 1])
+    return [rng.integers(0, vocab_size, max(1, length)).tolist() for length in lengths]
 
 
 _READERS: dict[DatasetFormat, Callable[[Path, prompt_files.TokenCounter | None], list[Source]]] = {

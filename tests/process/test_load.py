@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from load_for_tests import TTFT_MS, Reference, constant, outcomes, plan
+from scipy import stats
 
 from harness import arrivals, load
 from harness.config import ArrivalConfig, ArrivalProcess
@@ -59,12 +60,16 @@ def test_every_token_is_timed_as_the_server_sent_it(
 
 
 def test_sent_schedule_is_the_generated_one(reference: Reference, tmp_path: Path) -> None:
-    schedule = arrivals.schedule(ArrivalConfig(ArrivalProcess.poisson, rate=100, duration_s=1.5, seed=5))
+    schedule = arrivals.schedule(ArrivalConfig(ArrivalProcess.poisson, rate=60, duration_s=3, seed=5))
     run = load.run(plan(reference.url, schedule, tokens=1), tmp_path)
     assert [record.scheduled_ns for record in run.records] == [round(s * 1e9) for s in schedule.offsets_s]
     lateness_ms = [(r.sent_ns - r.scheduled_ns) / 1e6 for r in run.records if r.sent_ns is not None]  # type: ignore[operator]
     assert len(lateness_ms) == schedule.count
     assert np.median(lateness_ms) < 1
+    # What was sent is Poisson too, not only what was planned (Kolmogorov-Smirnov).
+    sent_s = np.asarray([r.sent_ns for r in run.records if r.sent_ns is not None]) / 1e9
+    assert stats.kstest(np.diff(sent_s), stats.expon(scale=1 / 60).cdf).pvalue > 0.01
+    assert stats.ks_2samp(sent_s, schedule.offsets_s).pvalue > 0.99
 
 
 def test_closed_loop_keeps_so_many_in_flight(reference: Reference, tmp_path: Path) -> None:

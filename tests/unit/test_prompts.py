@@ -94,7 +94,7 @@ def test_lengths_are_drawn_from_the_distribution() -> None:
     lengths_path = SHIPPED / "output_lengths.csv"
     config = DatasetConfig(path=path, lengths_path=str(lengths_path), max_new_tokens=1000, seed=1)
     drawn = [prompt.max_new_tokens for prompt in prompts.load(config, 5000)]
-    known = prompts.read_lengths(lengths_path)
+    known = prompts.read_lengths(lengths_path, "output_tokens")
     assert (len(known), sum(known)) == (1500, 98_086)
     assert np.mean(drawn) == pytest.approx(np.mean(known), rel=0.05)
     assert set(drawn) <= set(known)
@@ -126,6 +126,25 @@ def test_random_ids_have_the_exact_length_and_share_the_prefix() -> None:
         prompts.load(config, 1)
     with pytest.raises(DatasetError, match=r"prefix_tokens=20: must be 0 … prompt_tokens - 1 = 19"):
         prompts.load(replace(config, prefix_tokens=20), 1, vocab_size=259)
+
+
+def test_synthetic_draws_prompt_and_output_lengths_together(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("index,prompt_tokens,output_tokens\n" + "".join(f"{i},{i + 1},{100 + i}\n" for i in range(50)))
+    config = DatasetConfig(DatasetFormat.synthetic, lengths_path=str(path), max_new_tokens=500, vocab_size=300, seed=4)
+    some = prompts.load(config, 400)
+    assert all(len(p.token_ids or []) + 99 == p.max_new_tokens for p in some)
+    assert len({p.max_new_tokens for p in some}) > 40
+    ids = np.concatenate([np.asarray(p.token_ids) for p in some])
+    assert 280 < ids.max() < 300
+    in_order = prompts.load(replace(config, lengths_by_index=True), 52)
+    assert [len(p.token_ids or []) for p in in_order] == [*range(1, 51), 1, 2]
+    assert [p.max_new_tokens for p in in_order] == [*range(100, 150), 100, 101]
+    with pytest.raises(DatasetError, match=r"workload\.dataset\.lengths_path='': must be a CSV file"):
+        prompts.load(replace(config, lengths_path=""), 1)
+    path.write_text("output_tokens\n1\n")
+    with pytest.raises(DatasetError, match=r"l\.csv:1: no column prompt_tokens"):
+        prompts.load(config, 1)
 
 
 def test_digest_is_of_content_and_lengths() -> None:
