@@ -79,6 +79,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             rows = comparison.compare(one.records, other.records, options.min_change)
             notes = [*comparison.marks("A", one), *comparison.marks("B", other)]
             notes += [f"forced: {text}" for text in comparison.unlike(one, other)]
+            notes += [*comparison.doubts("A", one), *comparison.doubts("B", other)]
             show(label, rows, notes, console)
             worse |= any(row.verdict is Verdict.slower for row in rows) or bool(comparison.marks("B", other))
     console.print("verdict: " + ("B is worse than A" if worse else "nothing got worse beyond chance"))

@@ -99,6 +99,11 @@ def marks(name: str, run: RunFiles) -> list[str]:
     return found
 
 
+def doubts(name: str, run: RunFiles) -> list[str]:
+    """The run's own reasons to distrust its figures, where its records carry them."""
+    return [f"~ {name}: {text}" for text in run.about.get("distrust", [])]
+
+
 def _families(a: list[RequestRecord], b: list[RequestRecord]) -> list[_Family]:
     families = []
     for name in _LATENCIES:

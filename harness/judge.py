@@ -3,7 +3,10 @@
 Sends int(T * X) requests at the contest's near-constant gaps and writes `result_<X>_x.json` as the original does
 (successes only, in order of completion), plus an account of every request. Exec Time counts from before the first send
 to the end of the last request and of the pause after the last send, as the original's does. Unlike the original it
-seeds its pauses, does not busy-wait, and loses no request silently: its exit status is 0 only if all finished.
+seeds its pauses, does not busy-wait, and loses no request silently.
+
+Exit status: 0 = every request finished; 1 = some did not; 2 = the options or the data are wrong; 3 = the load could not
+begin, e.g. nothing listens there; 130 = interrupted, with what was gathered written all the same.
 """
 
 from __future__ import annotations
@@ -26,6 +29,11 @@ from harness.prompts import Prompt
 from harness.records import Outcome, RequestRecord
 
 DEFAULT_PORT = 8835
+EXIT_OK = 0
+EXIT_UNFINISHED = 1
+EXIT_BAD_INPUT = 2
+EXIT_SERVER = 3
+EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ def results(some: list[Prompt], all_records: list[RequestRecord]) -> list[dict[s
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run a task; 0 if every request finished, 1 if not. Raises ValueError or LoadError, each one line."""
+    """Run a task; returns the exit status. Raises ValueError or LoadError, each one line."""
     task = TASKS[options.task]
     schedule = arrivals.schedule(
         ArrivalConfig(ArrivalProcess.judge, rate=options.X, duration_s=options.T, seed=options.seed)
@@ -85,24 +93,35 @@ def run(options: argparse.Namespace) -> int:
         timeout_s=options.timeout_s,
     )
     spool_dir = out / f"spool_{options.X}_x"
-    result = load.run(plan, spool_dir, _show)
+    try:
+        result = load.run(plan, spool_dir, _show)
+    except load.LoadError:
+        shutil.rmtree(spool_dir)  # nothing was sent, so nothing is lost
+        raise
     print(file=sys.stderr)
     name = f"{options.X}_x"
-    (out / f"result_{name}.json").write_text(
-        json.dumps(results(some, result.records), ensure_ascii=False), encoding="utf-8"
-    )
+    _write(out / f"result_{name}.json", json.dumps(results(some, result.records), ensure_ascii=False))
     about = {"schedule_hash": schedule.hash, "prompts_hash": prompts.digest(some)}
     records.write(out / f"records_{name}.parquet", result.records, about)
     shutil.rmtree(spool_dir)
     summary = metrics.flat(metrics.summarise(result.records, schedule))
     summary |= about | {"exec_time_s": exec_time_s(result, schedule), "incomplete_reason": result.incomplete_reason}
-    (out / f"account_{name}.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    _write(out / f"account_{name}.json", json.dumps(summary, indent=2))
     counts = ", ".join(f"{summary[f'requests_{outcome}']} {outcome}" for outcome in Outcome)
     print(f"Requests: {summary['requests_total']} = {counts}")
     if result.incomplete_reason:
         print(f"Ended early: {result.incomplete_reason}")
     print(f"Exec Time: {summary['exec_time_s']:.2f} s (arrivals alone: {schedule.floor_s:.2f} s)")
-    return 0 if summary["requests_finished"] == summary["requests_total"] else 1
+    if result.incomplete_reason == load.INTERRUPTED:
+        return EXIT_INTERRUPTED
+    return EXIT_OK if summary["requests_finished"] == summary["requests_total"] else EXIT_UNFINISHED
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_suffix(".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _check_rule(options: argparse.Namespace, count: int) -> None:
@@ -158,13 +177,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, run; 2 for bad input, in one line."""
+    """Parse and run; returns the exit status, an error as one line."""
     options = parser().parse_args(arguments)
     try:
         return run(options)
-    except (ValueError, load.LoadError, OSError) as error:
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except load.LoadError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return EXIT_SERVER
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
 
 
 if __name__ == "__main__":
