@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help setup lock bench test lint ui clean
+.PHONY: help setup lock bench bench-engine soak test lint ui clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -35,6 +35,12 @@ lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+bench-engine: setup  ## what the engine costs: ratios to the ideal, ladder of fakes, idle, real model (about 10 min)
+	$(RUN) -m serving.bench $(ARGS)
+
+soak: setup  ## ten minutes of random load with random disconnects (shorter: make soak ARGS="--minutes 1")
+	$(RUN) -m serving.bench.soak $(ARGS)
 
 ui: setup  ## open the MLflow UI on the runs in outputs/
 	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --host 127.0.0.1 --port 5000

@@ -220,6 +220,7 @@ class EngineLoop:
             "preemptions": scheduler.num_preemptions,
             "prefix_prompt_tokens": scheduler.num_prompt_tokens,
             "prefix_reused_tokens": scheduler.num_reused_tokens,
+            "prefix_hit_rate": scheduler.num_reused_tokens / max(1, scheduler.num_prompt_tokens),
             "steps_total": self.ring.count,
             "steps": self.ring.summary(),
             "step_time_histogram": self.ring.histogram(),
