@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.schema import PlumblineConfig, register
 
 CONFIG_DIR = Path(__file__).parent
-OPEN_KEYS = ("device.environment.",)  # mappings whose names are the user's own
+OPEN_KEYS = ("device.environment.", "workload.slos.")  # mappings whose names are the user's own
 
 
 class ConfigError(ValueError):
@@ -38,8 +41,44 @@ def variants(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
         if swept:
             raise ConfigError(f"{swept[0]}: several values need a multirun: python launch.py -m {' '.join(overrides)}")
         return [list(overrides)]
+    if not engines(overrides).grid:
+        return [[override for sweep in parsed for override in _representative(sweep)]]
     # Hydra's own sweeper splits, so that what is checked is what runs.
     return [list(job) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for job in batch]
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Which of Hydra's engines a multirun uses."""
+
+    grid: bool  # every combination is known beforehand; else a search chooses them as it goes
+    serial: bool  # one variant after the other, in this process
+    local: bool  # all on this machine
+
+
+def engines(overrides: Sequence[str]) -> Engines:
+    """The launcher and the sweeper that these overrides choose. Raises ConfigError."""
+    register()
+    own = [override for override in overrides if override.startswith("hydra")]
+    try:
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            chosen = compose("config", overrides=own, return_hydra_config=True).hydra
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error)) from None
+    return engines_of(chosen)
+
+
+def engines_of(hydra: Any) -> Engines:
+    """The same of Hydra's own configuration."""
+    launcher, sweeper = str(hydra.launcher._target_), str(hydra.sweeper._target_)
+    serial = launcher.endswith("BasicLauncher")
+    return Engines(sweeper.endswith("BasicSweeper"), serial, serial or launcher.endswith("LocalLauncher"))
+
+
+def varied_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys that a sweep varies, in the order typed."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [override.get_key_element() for override in parsed if override.is_sweep_override()]
 
 
 def compose_config(overrides: Sequence[str]) -> PlumblineConfig:
@@ -61,6 +100,17 @@ def to_dataclasses(composed: DictConfig) -> PlumblineConfig:
     config = OmegaConf.to_object(composed)
     assert isinstance(config, PlumblineConfig)
     return config
+
+
+def _representative(override: Override) -> list[str]:
+    """One value of what a search will vary, to check the rest with."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if override.is_interval_sweep():
+        sweep = override.value()
+        assert isinstance(sweep, IntervalSweep)
+        return [f"{override.get_key_element()}={sweep.start}"]
+    return [f"{override.get_key_element()}={next(override.sweep_string_iterator())}"]
 
 
 def _explain(error: Exception) -> str:

@@ -30,8 +30,9 @@ def step_times(folder: Path | None) -> dict[str, dict[str, float]]:
             content = orjson.loads(path.read_bytes())
         except (OSError, orjson.JSONDecodeError):
             continue
-        for found in _summaries(content):
-            return {kind: parts for kind in _KINDS if kind in found and (parts := _medians_ms(found[kind]))}
+        found = list(_summaries(content))
+        if found:  # the last: a file with a reading before the window and one after it has them in this order
+            return {kind: parts for kind in _KINDS if kind in found[-1] and (parts := _medians_ms(found[-1][kind]))}
     return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,7 +98,8 @@ class Tracker:
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
-            self._client = door.connect(self.uri)
+            with _alone(self.uri):
+                self._client = door.connect(self.uri)
         return self._client
 
     def _experiment_id(self) -> str:
@@ -115,6 +117,20 @@ class Tracker:
                 raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise TrackingFailed(f"MLflow at {store.redacted(self.uri)} failed ({reason}){advice}") from error
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold a SQLite file's folder: of several processes that open a new file, one makes its tables, the rest wait."""
+    if not uri.startswith(store.SQLITE):
+        yield
+        return
+    folder = os.open(Path(uri.removeprefix(store.SQLITE)).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def open_tracker(config: TrackingConfig, outputs: Path) -> Tracker | None:

@@ -18,6 +18,7 @@ ROOMS: dict[str, set[str]] = {
         "serving.tokenizer",
     },
     "sweeps": {"conf", "harness"},
+    "serve": {"conf", "serving.supervisor", "serving.config", "serving.validate"},
     "conf": {"serving.config", "harness.config"},
     "harness": set(),
     "analysis": {"harness"},
@@ -31,7 +32,8 @@ ROOMS: dict[str, set[str]] = {
     "serving.stack_file": {"serving.config"},
     "serving.model_folder": {"serving.config"},
     "serving.child": {"serving.status", "serving.lifeline"},
-    "serving.supervisor": {"serving.child", "serving.config", "serving.stack_file"},
+    "serving.restarter": set(),
+    "serving.supervisor": {"serving.child", "serving.config", "serving.restarter", "serving.stack_file"},
     "serving.reference_tool": {
         "serving.config", "serving.link.step", "serving.lifeline", "serving.stack_file", "serving.status"
     },
