@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,4 +120,5 @@ def write(stack: StackConfig, captured: Path, out: Path, open_reference: Opener)
         **reference.manifest,
     }
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    shutil.rmtree(work, ignore_errors=True)
     return len(captures)

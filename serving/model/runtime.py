@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 
 import mindspore as ms
@@ -11,11 +12,17 @@ from serving.config import DeviceConfig
 from serving.model.errors import ModelError
 
 
+@cache
+def bind(target: str, device_id: int) -> None:
+    """Choose the device, once: MindSpore binds a process to one for its life."""
+    ms.set_device(target, device_id)
+
+
 def set_up(device: DeviceConfig, device_id: int, graphs: Path | None) -> None:
     """Graph mode on the configured device. `graphs`: where compiled graphs are looked for and kept."""
     try:
         ms.set_context(mode=ms.GRAPH_MODE)
-        ms.set_device(device.target, device_id)
+        bind(device.target, device_id)
         if device.num_threads:
             ms.set_context(runtime_num_threads=device.num_threads)
         if device.max_device_memory:
@@ -28,8 +35,15 @@ def set_up(device: DeviceConfig, device_id: int, graphs: Path | None) -> None:
         ) from error
     if graphs is not None:
         ms.set_context(enable_compile_cache=True, compile_cache_path=str(graphs))
-    logging.getLogger("mindformers").setLevel(logging.WARNING)
+    quieten_mindformers()
 
 
 def _boost(device: DeviceConfig) -> dict[str, str]:
     return {"infer_boost": "on"} if device.infer_boost else {}
+
+
+def quieten_mindformers() -> None:
+    """Warnings only. MindFormers names its logger after a file path, so it is found by how the name begins."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("mindformers"):
+            logging.getLogger(name).setLevel(logging.WARNING)

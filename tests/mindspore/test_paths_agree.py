@@ -1,0 +1,100 @@
+"""The served path (paged, packed, padded to buckets, batched) against the plain network, on a tiny random Llama."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sequences_for_tests import decode_batch, generate, prefill_batch, random_sequences, rows
+
+from serving.config import StackConfig
+from serving.link.step import StepKind
+from serving.model.graph_shapes import GraphPlan
+
+pytestmark = pytest.mark.mindspore
+CLOSE = {"atol": 2e-5, "rtol": 0}
+
+
+def start(stack: StackConfig, seed: int, lengths: list[int], room: int) -> list[Any]:
+    cache = stack.serving.cache
+    rng = np.random.default_rng(seed)
+    return random_sequences(rng, lengths, room, cache.block_size, cache.num_blocks, stack.model.shape.vocab_size)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "num_tokens", "static"),
+    [
+        ([5], 6, True),  # padded up to the batch of 4
+        ([3, 4, 5, 1], 8, True),  # lengths at, before and after a block's edge
+        ([8, 8, 7], 4, True),
+        ([20, 18], 8, False),  # 38 prompt tokens: the dynamic prefill, then beyond 24 tokens the dynamic decode
+        ([40], 10, False),
+    ],
+)
+def test_batched_paged_logits_equal_the_plain_networks(
+    model: Any, plain: Any, stack: StackConfig, lengths: list[int], num_tokens: int, static: bool
+) -> None:
+    sequences = start(stack, len(lengths), lengths, num_tokens)
+    plan = GraphPlan(stack)
+    assert plan.choose(prefill_batch(sequences)).is_dynamic is not static
+    steps = generate(model, sequences, num_tokens)
+    assert plan.choose(decode_batch(sequences)).is_dynamic is not static
+    for index, sequence in enumerate(sequences):
+        positions = list(range(lengths[index] - 1, lengths[index] - 1 + num_tokens))
+        expected = plain.rows(sequence.token_ids, positions)
+        np.testing.assert_allclose(np.stack([step[index] for step in steps]), expected, **CLOSE)
+        # Greedy tokens are the argmax of those rows.
+        assert sequence.token_ids[lengths[index] :] == expected.argmax(-1).tolist()
+
+
+def test_static_and_dynamic_graphs_agree_and_share_one_cache(model: Any, stack: StackConfig) -> None:
+    sequences = start(stack, 9, [6, 3, 9], 4)
+    model.forward(prefill_batch(sequences))
+    for sequence in sequences:
+        sequence.token_ids.append(7)
+    batch = decode_batch(sequences)
+    static = rows(model.forward(batch), 3)
+    wide = np.zeros((3, 16), np.int32)  # as wide as the longest sequence could need
+    wide[:, : batch.block_tables.shape[1]] = batch.block_tables
+    batch.block_tables = wide
+    narrow_plan = GraphPlan(stack)
+    narrow_plan._blocks = []
+    keep, model._plan = model._plan, narrow_plan
+    try:
+        assert narrow_plan.choose(batch).is_dynamic
+        dynamic = rows(model.forward(batch), 3)
+    finally:
+        model._plan = keep
+    np.testing.assert_allclose(static, dynamic, **CLOSE)
+
+
+def test_what_lies_in_blocks_of_others_and_in_padding_does_not_matter(model: Any, stack: StackConfig) -> None:
+    def alone_and_together(others: list[int]) -> Any:
+        return generate(model, start(stack, 3, [6, *others], 5), 5)
+
+    alone = alone_and_together([])
+    together = alone_and_together([9, 2, 7])
+    for one, many in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one[0], many[0], **CLOSE)
+
+
+def test_argmax_takes_the_lowest_id_of_a_tie_and_its_raw_logit(model: Any, stack: StackConfig) -> None:
+    import mindspore as ms
+    from mindspore import ops
+
+    index, value = ops.ArgMaxWithValue(axis=-1)(ms.Tensor([[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]]))
+    assert index.asnumpy().tolist() == [1, 0]
+    assert value.asnumpy().tolist() == [3.0, 0.0]
+    logits = model.forward(prefill_batch(start(stack, 1, [4, 5], 0)))
+    token_ids, token_logits = logits.argmax()
+    full = rows(logits, 2)
+    assert token_ids.tolist() == full.argmax(-1).tolist()
+    assert token_logits.tolist() == full.max(-1).tolist()
+
+
+def test_every_configured_graph_is_compiled_before_the_model_is_ready(model: Any, stack: StackConfig) -> None:
+    shapes = GraphPlan(stack).shapes()
+    assert [shape.kind for shape in shapes if shape.is_dynamic] == [StepKind.prefill, StepKind.decode]
+    assert list(model._graphs) == shapes
+    assert all(graph.phase in graph.phase_cache for graph in model._graphs.values())
