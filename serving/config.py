@@ -98,7 +98,7 @@ class AgentConfig:
     device_ids: list[int] = field(default_factory=lambda: [0])
     start_timeout_s: float = 300.0  # longest silence of the processes while they start
     step_timeout_s: float = 300.0  # an agent that leaves a step unanswered for so long is given up
-    max_restarts: int = 0  # a timed run with a restarted agent is no result, so 0; `python -m serving` uses more
+    max_restarts: int = 0  # a timed run with a restarted agent is no result, so 0; `python serve.py` uses 5
 
 
 @dataclass

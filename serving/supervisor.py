@@ -17,10 +17,12 @@ from pathlib import Path
 from serving import stack_file
 from serving.child import Child, ChildEvent, end
 from serving.config import Fake, StackConfig
+from serving.restarter import Restarter
 
 SHM_DIR = Path("/dev/shm")
 LINK_TOKEN_VARIABLE = "PLUMBLINE_LINK_TOKEN"
 SHM_PREFIX_VARIABLE = "PLUMBLINE_SHM_PREFIX"
+_AGENT = "agent-"  # and the index of its device
 
 # (what is happening, steps done, steps in all); 0 in all = unknown
 Progress = Callable[[str, int, int], None]
@@ -36,7 +38,10 @@ class Supervisor:
     Use as a context manager: leaving it, by whatever way, ends every process and frees every shared-memory name.
     """
 
-    def __init__(self, stack: StackConfig, run_dir: Path) -> None:
+    def __init__(
+        self, stack: StackConfig, run_dir: Path, on_restart: Callable[[str], None] = lambda epitaph: None
+    ) -> None:
+        """`on_restart` hears why an agent is started again (serving.agent.max_restarts); may come from any thread."""
         self.run_dir = run_dir
         self.url = ""
         self.stack = stack
@@ -47,6 +52,9 @@ class Supervisor:
         self._mourners: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._stopping = False
+        self._on_restart = on_restart
+        self._restarter: Restarter | None = None  # while agents may be started again
+        self._link = ""  # where agents dial in
         self._shm_prefix = f"plumbline-{secrets.token_hex(6)}-"
         self._environment = {
             LINK_TOKEN_VARIABLE: secrets.token_hex(16),
@@ -74,11 +82,13 @@ class Supervisor:
         listening = self._spawn("frontend", "serving.frontend", [])
         fields = self._await(listening, "listening", on_progress)
         self.url = f"http://{_authority(self.stack.serving.http.host, int(str(fields['http_port'])))}"
-        link = f"127.0.0.1:{fields['link_port']}"
+        self._link = f"127.0.0.1:{fields['link_port']}"
         answered_by_frontend = self.stack.serving.fake in (Fake.frontend, Fake.worker)
         for index in range(0 if answered_by_frontend else len(self.stack.serving.agent.device_ids)):
-            self._spawn(f"agent-{index}", "serving.agent", ["--device-index", str(index), "--link", link])
+            self._start_agent(f"{_AGENT}{index}")
         self._await(listening, "ready", on_progress)
+        # From here on: an agent that cannot even start the first time is a mistake that no retry mends.
+        self._restarter = Restarter(self.stack.serving.agent.max_restarts, self._restart_agent)
 
     def run_tool(self, name: str, module: str, arguments: Sequence[str], on_progress: Progress) -> None:
         """Run a short-lived child to its end. Raises ServingError if it fails."""
@@ -103,8 +113,13 @@ class Supervisor:
     def stop(self) -> None:
         """End every process and remove what shared-memory names they left."""
         self._stopping = True
+        restarter, self._restarter = self._restarter, None
+        if restarter is not None:
+            restarter.halt()
         end(self._children)
         self._children.clear()
+        if restarter is not None:
+            restarter.close()
         for leftover in SHM_DIR.glob(self._shm_prefix + "*"):
             leftover.unlink(missing_ok=True)
 
@@ -115,10 +130,28 @@ class Supervisor:
         child.start(self._environment, self._receive)
         return child
 
+    def _start_agent(self, name: str) -> None:
+        index = name.removeprefix(_AGENT)
+        self._spawn(name, "serving.agent", ["--device-index", index, "--link", self._link])
+
+    def _restart_agent(self, name: str) -> None:
+        """On the restarter's thread."""
+        self._children = [child for child in self._children if child.name != name]
+        try:
+            self._start_agent(name)
+        except OSError as error:
+            self._mourn(f"{name} could not be started again: {error}")
+
     def _receive(self, event: ChildEvent) -> None:
-        """On a child's thread: note an unexpected death at once, then hand the event to whoever awaits."""
-        if event.phase == "exit" and not self._stopping and not event.child.is_tool:
-            self._mourn(event.child.epitaph())
+        """On a child's thread: see to an unexpected death at once, or hand the event to whoever awaits."""
+        child, restarter = event.child, self._restarter
+        if event.phase == "exit" and not self._stopping and not child.is_tool:
+            # Agents leave by themselves when the front end has died: those have nobody to come back to.
+            is_replaceable = child.name.startswith(_AGENT) and self._epitaph is None
+            if restarter is not None and is_replaceable and restarter.accept(child.name):
+                self._on_restart(child.epitaph())
+                return
+            self._mourn(child.epitaph())
         self._events.put(event)
 
     def _mourn(self, epitaph: str) -> None:

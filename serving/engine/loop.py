@@ -43,6 +43,7 @@ class EngineLoop:
         self.ring = StepRing()
         self.scheduler = Scheduler(serving)
         self.worker: Worker | None = None
+        self.num_attached = 0  # agents so far: one more than restarts
         self.detail = f"agent {device_index} has not connected yet"  # why there is no worker
         self._serving = serving
         self._depth = max_steps_in_flight(serving)
@@ -59,6 +60,7 @@ class EngineLoop:
     def attach(self, worker: Worker, give_up: Callable[[str], None]) -> None:
         """An agent is ready. `give_up` ends its link, which must lead to lost()."""
         self.worker = worker
+        self.num_attached += 1
         self._give_up = give_up
         self._num_steps = 0
 
@@ -210,6 +212,7 @@ class EngineLoop:
             "device_index": self.device_index,
             "ready": self.worker is not None,
             "detail": "" if self.worker is not None else self.detail,
+            "agents_attached": self.num_attached,
             "pid": self.worker.pid if self.worker is not None else None,
             "requests_live": len(self.live),
             "requests_waiting": len(scheduler.waiting),

@@ -23,6 +23,7 @@ _AGENT_GAUGES = {
     "kv_blocks_used": "KV cache blocks in use",
 }
 _AGENT_COUNTERS = {
+    "agents_attached": "Agents that have connected for this device: one more than restarts",
     "preemptions": "Sequences that lost their blocks and were computed again",
     "prefix_prompt_tokens": "Prompt tokens that prefix reuse looked at",
     "prefix_reused_tokens": "Prompt tokens that prefix reuse saved",

@@ -15,7 +15,7 @@ LINE_CAP = 300
 ROOMS: dict[str, set[str]] = {
     "launch": {
         "conf", "harness", "sweeps", "serving.supervisor", "serving.config", "serving.child", "serving.validate",
-        "serving.tokenizer",
+        "serving.tokenizer", "serving.identity",
     },
     "sweeps": {"conf", "harness"},
     "serve": {"conf", "serving.supervisor", "serving.config", "serving.validate"},
@@ -31,11 +31,13 @@ ROOMS: dict[str, set[str]] = {
     "serving.lifeline": set(),
     "serving.stack_file": {"serving.config"},
     "serving.model_folder": {"serving.config"},
+    "serving.identity": {"serving.config", "serving.model_folder"},
     "serving.child": {"serving.status", "serving.lifeline"},
     "serving.restarter": set(),
     "serving.supervisor": {"serving.child", "serving.config", "serving.restarter", "serving.stack_file"},
     "serving.reference_tool": {
-        "serving.config", "serving.link.step", "serving.lifeline", "serving.stack_file", "serving.status"
+        "serving.config", "serving.link.step", "serving.lifeline", "serving.stack_file", "serving.status",
+        "serving.identity",
     },
     "serving.tokenizer": {"serving.config", "serving.model_folder"},
     "serving.link": {"serving.config"},
