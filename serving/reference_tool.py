@@ -1,7 +1,8 @@
 """The command line that every reference shares: read what a server captured, write the rows another path computes.
 
-For every DIR/<prompt_id>.json it writes OUT/<prompt_id>.npy (float32 [positions, vocabulary]) and OUT/<prompt_id>.json;
-last, OUT/manifest.json. It knows no model: it is given a function from token ids and positions to rows.
+For every DIR/<prompt_id>.json it writes OUT/<prompt_id>.npy (float32 [positions, vocabulary]) and OUT/<prompt_id>.json,
+the capture's with the reference's own `chosen_ids`; last, OUT/manifest.json. It knows no model: it is given a function
+from token ids and positions to rows.
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,8 @@ import numpy as np
 
 from serving import lifeline, stack_file, status
 from serving.config import StackConfig
+from serving.identity import identity
 from serving.link.step import Float32
-
-_PACKAGES = ("mindspore", "mindformers", "numpy")
 
 
 @dataclass
@@ -66,17 +64,6 @@ def read_captures(folder: Path) -> list[Capture]:
     return captures
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the libraries that numbers depend on, as far as they are installed."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def main(prog: str, description: str | None, open_reference: Opener) -> None:
     """Exits 0, or 1 with one line of error."""
     lifeline.die_with_parent()
@@ -108,17 +95,30 @@ def write(stack: StackConfig, captured: Path, out: Path, open_reference: Opener)
     reference = open_reference(stack, captures, report)
     for done, capture in enumerate(captures):
         report("reference logits", done, len(captures))
-        np.save(out / f"{capture.path.stem}.npy", reference.rows(capture.token_ids, capture.positions))
-        (out / capture.path.name).write_text(json.dumps(capture.about) + "\n")
+        rows, chosen_ids = answer(reference, capture)
+        np.save(out / f"{capture.path.stem}.npy", rows)
+        (out / capture.path.name).write_text(json.dumps({**capture.about, "chosen_ids": chosen_ids}) + "\n")
     manifest = {
         "method": reference.method,
-        "model": stack.model.name,
-        "device": stack.device.name,
+        **identity(stack),
         "vocab_size": reference.vocab_size,
         "num_prompts": len(captures),
-        "versions": versions(),
         **reference.manifest,
     }
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return len(captures)
+
+
+def answer(reference: Reference, capture: Capture) -> tuple[Float32, list[int]]:
+    """The rows asked for, and the reference's own greedy token after every token from the last of the prompt on.
+
+    As long as those equal the served tokens, the reference would have written the same text on its own.
+    """
+    num_prompt = len(capture.about["prompt_ids"])
+    deciding = range(num_prompt - 1, len(capture.token_ids) - 1)
+    wanted = sorted({*capture.positions, *deciding})
+    rows = reference.rows(capture.token_ids, wanted)
+    index = {position: row for row, position in enumerate(wanted)}
+    chosen_ids = rows[[index[position] for position in deciding]].argmax(axis=1)
+    return rows[[index[position] for position in capture.positions]], chosen_ids.tolist()

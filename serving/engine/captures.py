@@ -32,6 +32,7 @@ class CaptureFile:
         self.prompt_id = prompt_id
         self.positions: list[int] = []
         self.batch_sizes: list[int] = []
+        self.chosen_ids: list[int] = []  # what the model chose for each output token; teacher forcing may put others
         self._prompt_ids = prompt_ids
         self._folder = folder
         self._partial = folder / f".{prompt_id}.{os.getpid()}.npy.partial"
@@ -65,6 +66,7 @@ class CaptureFile:
             "prompt_id": self.prompt_id,
             "prompt_ids": self._prompt_ids,
             "generated_ids": generated_ids,
+            "chosen_ids": self.chosen_ids,
             "positions": positions,
             "batch_sizes": batch_sizes,
         }

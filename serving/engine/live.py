@@ -53,7 +53,7 @@ class LiveRequests:
     def publish(self, plan: StepPlan, outcomes: Iterable[Outcome], result: StepResult) -> None:
         """Hand the tokens of one step to their readers."""
         now_ns = time.monotonic_ns()
-        logits_rows = {index: row for row, index in enumerate(plan.logits_rows)} if plan.logits_rows else None
+        logits_rows = {index: row for row, index in enumerate(plan.logits_rows)} if plan.logits_rows else {}
         count = 0
         for outcome in outcomes:
             sequence, index = outcome.sequence, outcome.index
@@ -67,10 +67,12 @@ class LiveRequests:
                 token.top_logprobs = result.top_logprobs[index][:top_logprobs]
             if token.index == 0:
                 sequence.timings.first_token_ns = now_ns
-            if logits_rows is not None and live.capture is not None and index in logits_rows:
-                assert result.logits is not None
-                row = result.logits[logits_rows[index]]
-                self._captures.add(live.capture, plan.context_lengths[index] - 1, len(plan.sequences), row)
+            if live.capture is not None:
+                live.capture.chosen_ids.append(result.token_ids[index])
+                if index in logits_rows:
+                    assert result.logits is not None
+                    row = result.logits[logits_rows[index]]
+                    self._captures.add(live.capture, plan.context_lengths[index] - 1, len(plan.sequences), row)
             count += 1
             live.stream.put(token)
             if outcome.reason is not None and not live.stream.ended:

@@ -10,7 +10,7 @@ import numpy as np
 from serving import reference_tool
 from serving.agent import arithmetic_reference
 from serving.agent.arithmetic import EOS_ID, VOCAB_SIZE, ArithmeticModel, logits_rows, next_tokens
-from serving.config import StackConfig
+from serving.config import ModelKind, StackConfig, WeightSource
 from serving.link.layout import Shapes
 from serving.link.step import StepBatch, StepKind
 
@@ -70,9 +70,13 @@ def test_reference_command_gives_the_same_rows_without_paging(tmp_path, monkeypa
     about = {"prompt_id": "p-1", "prompt_ids": [1, 2, 3], "generated_ids": [14, 70, 9], "positions": [2, 4]}
     (captured / "p-1.json").write_text(json.dumps(about))
     monkeypatch.chdir(tmp_path)  # the command works in a folder of its own
-    stack = StackConfig(run_dir=str(tmp_path))
+    stack = StackConfig(run_dir=str(tmp_path), cache_dir=str(tmp_path))
+    stack.model.kind, stack.model.source = ModelKind.arithmetic, WeightSource.none
     assert reference_tool.write(stack, captured, out, arithmetic_reference.open_reference) == 1
     sums = np.array([14, 14 + 4 * 14 + 5 * 70])
     assert np.array_equal(np.load(out / "p-1.npy"), logits_rows(sums))
-    assert json.loads((out / "p-1.json").read_text()) == about
-    assert json.loads((out / "manifest.json").read_text())["num_prompts"] == 1
+    # its own choice after each token that decided one: 420 mod 256 where the served text has 9
+    assert json.loads((out / "p-1.json").read_text()) == {**about, "chosen_ids": [14, 70, 164]}
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["num_prompts"] == 1
+    assert {"weights_sha256", "tokenizer_sha256", "dtype", "device", "stack_digest", "versions"} <= manifest.keys()

@@ -30,6 +30,7 @@ def test_rows_and_their_story_are_saved(tmp_path):
     rows = np.random.default_rng(0).normal(size=(3, 1000)).astype(np.float32)
     for position, batch_size, row in zip((1, 2, 4), (8, 7, 7), rows, strict=True):
         store.add(capture, position, batch_size, row)
+    capture.chosen_ids += [7, 8, 4]
     assert store.is_open("a-1") and store.num_open == 1
     save(store, capture, [7, 8, 9])
     store.closed(capture, saved=True)
@@ -40,6 +41,7 @@ def test_rows_and_their_story_are_saved(tmp_path):
         "prompt_id": "a-1",
         "prompt_ids": [5, 6],
         "generated_ids": [7, 8, 9],
+        "chosen_ids": [7, 8, 4],
         "positions": [1, 2, 4],
         "batch_sizes": [8, 7, 7],
     }

@@ -175,6 +175,9 @@ async def test_captured_rows_are_on_disk_before_the_end_is_told(tmp_path):
             assert isinstance(end, Finished)
             about = json.loads((tmp_path / "captures" / f"{prompt_id}.json").read_text())
             assert about["prompt_ids"] == prompt_ids and about["generated_ids"] == ids(tokens)
+            every = range(len(prompt_ids) - 1, len(prompt_ids) - 1 + len(tokens))
+            expected = reference_rows(prompt_ids + about["generated_ids"], list(every)).argmax(axis=1)
+            assert about["chosen_ids"] == expected.tolist()  # the model's own, whatever was forced
             last = len(prompt_ids) - 1
             wanted = [p for p in range(last, last + 10) if p in (last, 9) or p % 4 == 0]
             assert about["positions"] == wanted
