@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import openai
+import orjson
 import psutil
 import pytest
 from stack_for_tests import MODEL, ROOT, expected_text
@@ -87,6 +88,49 @@ async def test_a_killed_agent_comes_back_so_many_times(tmp_path: Path) -> None:
             failure = supervisor.failure()
             assert failure is not None and failure.startswith("agent-0 was killed by SIGKILL")
             assert epitaphs.empty()
+
+
+async def test_several_agents_share_the_load_and_outlive_each_other(tmp_path: Path) -> None:
+    with Supervisor(make_stack(tmp_path, max_restarts=1, num_agents=2), tmp_path) as supervisor:
+        supervisor.start(quiet)
+        url = supervisor.url
+
+        async def stream(session: aiohttp.ClientSession, prompt: str, count: int) -> str:
+            body = {"inputs": prompt, "parameters": {"max_new_tokens": count, "do_sample": "False"}}
+            async with session.post(f"{url}/models/llama2/generate_stream", json=body) as answer:
+                lines = [line async for line in answer.content]
+            text: str = orjson.loads(lines[-1])["data"][0]["generated_text"]
+            return text
+
+        async def agents(session: aiohttp.ClientSession) -> list[dict[str, Any]]:
+            async with session.get(f"{url}/stats") as answer:
+                found: list[dict[str, Any]] = (await answer.json())["engine"]["agents"]
+                return found
+
+        async def live(session: aiohttp.ClientSession, wanted: list[int]) -> None:
+            async with asyncio.timeout(20):
+                while [agent["requests_live"] for agent in await agents(session)] != wanted:
+                    await asyncio.sleep(0.02)
+
+        async with aiohttp.ClientSession() as session:
+            async with asyncio.timeout(20):
+                while not all(agent["ready"] for agent in await agents(session)):
+                    await asyncio.sleep(0.02)
+            running = [asyncio.create_task(stream(session, f"share {number}", 600)) for number in range(6)]
+            await live(session, [3, 3])
+            os.kill(supervisor.pids["agent-1"], signal.SIGKILL)
+            answers = await asyncio.gather(*running, return_exceptions=True)
+            whole = [expected_text(f"share {number}", 600) for number in range(6)]
+            # The agents took turns: the first had every other request, and loses none of them.
+            outcomes = [text == answer for text, answer in zip(whole, answers, strict=True)]
+            assert sum(outcomes) == 3
+            broken = [answer for answer, is_whole in zip(answers, outcomes, strict=True) if not is_whole]
+            assert all(isinstance(answer, aiohttp.ClientPayloadError) for answer in broken)
+            assert await stream(session, "later", 9) == expected_text("later", 9)
+            async with asyncio.timeout(20):
+                while not all(agent["ready"] for agent in await agents(session)):
+                    await asyncio.sleep(0.02)
+            assert [agent["agents_attached"] for agent in await agents(session)] == [1, 2]
 
 
 def test_a_stop_during_the_pause_before_a_restart(tmp_path: Path) -> None:

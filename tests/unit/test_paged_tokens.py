@@ -139,6 +139,48 @@ def test_chunked_prefill_cuts_a_long_prompt_and_lets_others_decode():
     assert engine.outputs == {"1": expected_output([5, 6, 7], 20), "2": expected_output(list(range(30)), 4)}
 
 
+@settings(max_examples=60, deadline=None)
+@given(STACKS, REQUESTS, st.lists(st.integers(0, 2), max_size=80))
+def test_balanced_bounds_how_long_a_running_sequence_waits(options, requests, moves):
+    """Between two prefill steps every sequence that could decode does, unless blocks run out and it is preempted."""
+    engine = make_engine({**options, "policy": Policy.balanced})
+    waiting = list(requests)
+    stalled: dict[int, int] = {}
+    longest = 0
+
+    def send() -> None:
+        nonlocal longest
+        ready = {
+            sequence.number: sequence
+            for sequence in engine.scheduler.running
+            if not sequence.prefilling and sequence.num_cached < sequence.last_length - 1
+        }
+        if not engine.send():
+            return
+        plan = engine.flights[-1][0]
+        in_step = {sequence.number for sequence in plan.sequences}
+        for number, sequence in ready.items():
+            stalled[number] = 0 if number in in_step or sequence.row < 0 else stalled.get(number, 0) + 1
+            longest = max(longest, stalled[number])
+
+    for move in moves:
+        if move == 0 and waiting:
+            engine.submit(*waiting.pop(0))
+        elif move == 1:
+            send()
+        else:
+            engine.answer()
+    for request in waiting:
+        engine.submit(*request)
+    for _ in range(10_000):
+        send()
+        send()
+        if not engine.answer():
+            break
+    assert engine.scheduler.idle
+    assert longest <= 1
+
+
 @pytest.mark.parametrize("policy", list(Policy))
 def test_an_endless_stream_of_short_requests_starves_nobody(policy):
     """A request that decodes ends although new one-token requests never stop coming."""
