@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help setup lock bench bench-engine soak test lint ui clean
+.PHONY: help setup lock bench bench-engine soak bench-fidelity test lint ui clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -27,6 +27,9 @@ lock: setup  ## resolve pyproject.toml anew into requirements.lock
 
 bench: setup  ## the default experiment: start the stack, time it, check its logits, log to MLflow
 	$(RUN) launch.py
+
+bench-fidelity: setup  ## how true the load generator's figures are, beside peers where installed (ARGS="--help")
+	$(RUN) -m harness.bench_fidelity $(ARGS)
 
 test: setup  ## the whole test suite
 	$(RUN) -m pytest

@@ -50,13 +50,13 @@ def main(spool_dir: Path, number: int) -> int:
     except (OSError, ValueError) as error:
         _say({"error": f"{plan.url}: {error}"})
         return 1
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     _say({"ready": True, "priority_raised": _raise_priority()})
     command = os.read(sys.stdin.fileno(), 4096).split()
     if command[:1] != [b"start"]:
         return 1
-    gc.collect()
-    gc.freeze()
-    gc.disable()
     before = resource.getrusage(resource.RUSAGE_SELF)
     loop.run(int(command[1]))
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -72,6 +72,15 @@ def _num_to_open(window: Window) -> int:
 
 
 def _raise_priority() -> bool:
+    """Real time where allowed (a niced process still waits out its neighbours' time slices), else niced.
+
+    The loop sleeps between events, and the kernel leaves 5 % of a core to others whatever happens.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
+        return True
+    except PermissionError:
+        pass  # needs CAP_SYS_NICE or RLIMIT_RTPRIO
     try:
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     except PermissionError:
