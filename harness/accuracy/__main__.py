@@ -17,6 +17,7 @@ from rich.progress import Progress
 from harness.accuracy.compare import Tolerance, compare_folders
 from harness.accuracy.errors import UnusableInput
 from harness.accuracy.metrics import meets_bar
+from harness.accuracy.rows_file import write_rows
 from harness.accuracy.sentence import describe
 from harness.accuracy.ulp import ServedDtype
 
@@ -34,6 +35,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--bit-exact", action="store_true", help="demand equal bits instead of closeness")
     parser.add_argument("--dtype", type=ServedDtype, default=ServedDtype.float32, choices=list(ServedDtype),
                         help="dtype the model computed in, for distances in units in the last place")  # fmt: skip
+    parser.add_argument("--every", type=positive, default=1, help="judge rows at positions divisible by this only")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="write every row's figures to this Parquet file")
     parser.add_argument("--quick", action="store_true", help="allclose, largest and mean difference only")
     parser.add_argument("--workers", type=int, default=0, help="threads (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of words")
@@ -48,6 +51,14 @@ def non_negative(text: str) -> float:
     return value
 
 
+def positive(text: str) -> int:
+    """An int of 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
+    return value
+
+
 def share(text: str) -> float:
     """A float from 0 to 1."""
     value = float(text)
@@ -59,7 +70,7 @@ def share(text: str) -> float:
 def main(arguments: list[str]) -> int:
     """Compare, print, and return the exit status."""
     options = parse(arguments)
-    tolerance = Tolerance(options.atol, options.rtol, options.dtype, options.quick)
+    tolerance = Tolerance(options.atol, options.rtol, options.dtype, options.quick, options.every)
     try:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("rows compared", total=None)
@@ -70,7 +81,9 @@ def main(arguments: list[str]) -> int:
                 options.workers,
                 lambda done, total: progress.update(task, completed=done, total=total),
             )
-    except UnusableInput as error:
+        if options.rows:
+            write_rows(options.rows, comparison.table)
+    except (UnusableInput, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     passed = meets_bar(comparison.metrics, options.min_pass_rate, options.bit_exact)

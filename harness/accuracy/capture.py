@@ -1,12 +1,14 @@
 """A folder of captured logits: one request per <prompt_id>.npy (rows) and <prompt_id>.json (what they are).
 
-It knows the files, not how rows are compared. The .json holds prompt_id, prompt_ids, generated_ids, positions and
-batch_sizes; row i of the .npy, float32 [n, vocab], is the logits after feeding the token at absolute position
-positions[i], computed in a step of batch_sizes[i] sequences.
+It knows the files, not how rows are compared. The .json holds prompt_id, prompt_ids, generated_ids, chosen_ids,
+positions and batch_sizes; row i of the .npy, float32 [n, vocab], is the logits after feeding the token at absolute
+position positions[i], computed in a step of batch_sizes[i] sequences. chosen_ids[i] is what the model itself chose
+where generated_ids[i] was written: another token only if the latter was forced on it. null: not known.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ class Capture:
     prompt_id: str
     prompt_ids: list[int]
     generated_ids: list[int]
+    chosen_ids: list[int] | None  # the model's own choice of each output token; None if it is not known
     positions: list[int]  # ascending, one per row
     batch_sizes: list[int]  # one per row
     logits: NpyFile  # [n, vocab]
@@ -52,6 +55,11 @@ def read_folder(folder: Path) -> dict[str, Capture]:
     return {name: _read_capture(name, descriptions[name], arrays[name]) for name in sorted(arrays)}
 
 
+def order_of(prompt_id: str) -> list[tuple[int, str]]:
+    """Sort key that puts prompt-9 before prompt-10, as the prompts were sent."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", prompt_id)]
+
+
 def _read_capture(name: str, description: Path, array: Path) -> Capture:
     try:
         fields = orjson.loads(description.read_bytes())
@@ -62,7 +70,10 @@ def _read_capture(name: str, description: Path, array: Path) -> Capture:
     lists = {
         key: _int_list(description, fields, key) for key in ("prompt_ids", "generated_ids", "positions", "batch_sizes")
     }
-    capture = Capture(prompt_id=name, logits=read_header(array), **lists)
+    chosen_ids: list[int] | None = lists["generated_ids"]
+    if "chosen_ids" in fields:
+        chosen_ids = None if fields["chosen_ids"] is None else _int_list(description, fields, "chosen_ids")
+    capture = Capture(prompt_id=name, logits=read_header(array), chosen_ids=chosen_ids, **lists)
     num_rows = capture.logits.shape[0] if len(capture.logits.shape) == 2 else None
     if num_rows is None:
         raise UnusableInput(array, f"has shape {list(capture.logits.shape)}, expected [rows, vocabulary]")

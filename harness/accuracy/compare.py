@@ -21,6 +21,7 @@ from harness.accuracy.errors import UnusableInput
 from harness.accuracy.metrics import AccuracyMetrics, summarise
 from harness.accuracy.plan import SPAN_ELEMENTS, Span, plan
 from harness.accuracy.table import RowStatus, RowTable
+from harness.accuracy.text import match_texts
 from harness.accuracy.ulp import ServedDtype, ulp_distance
 
 Float32 = NDArray[np.float32]
@@ -44,6 +45,7 @@ class Tolerance:
     rtol: float = 1e-5
     served_dtype: ServedDtype = ServedDtype.float32  # for the distance in units in the last place
     quick: bool = False  # allclose, largest and mean difference only
+    every: int = 1  # rows at positions divisible by this count, others are left out on both sides
 
 
 def compare_folders(
@@ -70,7 +72,7 @@ def compare_captures(
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """The same for captures already read."""
-    table, spans = plan(base, new)
+    table, spans = plan(base, new, tolerance.every)
     if not spans and not table.has_status(RowStatus.shape, RowStatus.dtype, RowStatus.history).any():
         folder = next(iter(new.values())).logits.path.parent
         raise UnusableInput(folder, "has no (prompt id, position) in common with the base: nothing to compare")
@@ -84,8 +86,7 @@ def compare_captures(
                 progress(done, total)
     finally:
         pool.shutdown(cancel_futures=True)
-    matching = [base[name].generated_ids == new[name].generated_ids for name in base.keys() & new.keys()]
-    return Comparison(table, summarise(table, tolerance.atol, tolerance.rtol, sum(matching), len(matching)))
+    return Comparison(table, summarise(table, tolerance.atol, tolerance.rtol, match_texts(base, new)))
 
 
 def _batches(spans: Iterable[Span]) -> Iterator[list[Span]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accuracy.table import COMPARED, RowStatus, RowTable
+from harness.accuracy.text import TextMatch
 
 
 @dataclass
@@ -38,6 +39,8 @@ class AccuracyMetrics:
     allclose_rtol: float
     bit_equal_rate: float
     max_abs_diff: float | None
+    max_abs_diff_p50: float | None  # over rows, of each row's largest difference
+    max_abs_diff_p99: float | None
     mean_abs_diff: float | None
     max_ulp_diff: float | None
     worst_ulp_diff: float | None
@@ -48,13 +51,16 @@ class AccuracyMetrics:
     first_failed_prompt_id: str | None
     first_failed_position: int | None
     first_failed_reason: str | None
+    first_unequal_prompt_id: str | None  # the first row that is not equal bit for bit
+    first_unequal_position: int | None
     kl_mean: float | None
     kl_max: float | None
     top1_agreement: float | None
     top5_agreement: float | None
     first_divergent_prompt_id: str | None
     first_divergent_position: int | None
-    text_match_rate: float | None  # requests with the same output tokens, of those in both folders
+    text_match_rate: float | None  # requests, of those in both folders whose choices are known
+    token_match_rate: float | None  # the same choice, of those made after the same tokens
 
     @property
     def rows_compared(self) -> int:
@@ -68,8 +74,8 @@ def meets_bar(metrics: AccuracyMetrics, min_pass_rate: float, bit_exact: bool = 
     return metrics.rows_compared > 0 and rate >= min_pass_rate
 
 
-def summarise(table: RowTable, atol: float, rtol: float, num_matching: int, num_in_both: int) -> AccuracyMetrics:
-    """Reduce the table. `num_matching` of the `num_in_both` requests have the same output tokens."""
+def summarise(table: RowTable, atol: float, rtol: float, texts: TextMatch) -> AccuracyMetrics:
+    """Reduce the table of rows and what is known of the texts."""
     counts = {status: int(np.count_nonzero(table.status == status)) for status in RowStatus}
     passed = table.has_status(RowStatus.passed)
     compared = table.has_status(*COMPARED)
@@ -80,12 +86,19 @@ def summarise(table: RowTable, atol: float, rtol: float, num_matching: int, num_
     rows_in = np.bincount(table.prompt, minlength=len(table.prompt_ids))
     passed_in = np.bincount(table.prompt[passed], minlength=len(table.prompt_ids))
 
-    def prompt_and_position(line: int | None) -> tuple[str | None, int | None]:
-        return (None, None) if line is None else (table.prompt_ids[table.prompt[line]], int(table.position[line]))
+    def where(line: int) -> tuple[str, int]:
+        return table.prompt_ids[table.prompt[line]], int(table.position[line])
+
+    def prompt_and_position(line: int | None) -> tuple[str, int] | tuple[None, None]:
+        return (None, None) if line is None else where(line)
 
     worst_prompt_id, worst_position = prompt_and_position(worst)
     failed_prompt_id, failed_position = prompt_and_position(int(failures[0]) if len(failures) else None)
-    divergent_prompt_id, divergent_position = prompt_and_position(int(divergent[0]) if len(divergent) else None)
+    divergences = [where(int(divergent[0]))] if len(divergent) else []
+    divergences += [texts.first_divergent] if texts.first_divergent else []
+    divergent_prompt_id, divergent_position = min(divergences, default=(None, None))
+    unequal = np.flatnonzero(~table.bit_equal)
+    unequal_prompt_id, unequal_position = prompt_and_position(int(unequal[0]) if len(unequal) else None)
     finite = compared & np.isfinite(table.mean_abs)
     return AccuracyMetrics(
         allclose_pass_rate=counts[RowStatus.passed] / max(1, len(table)),
@@ -104,6 +117,8 @@ def summarise(table: RowTable, atol: float, rtol: float, num_matching: int, num_
         allclose_rtol=rtol,
         bit_equal_rate=int(np.count_nonzero(table.bit_equal)) / max(1, len(table)),
         max_abs_diff=None if worst is None else float(table.max_abs[worst]),
+        max_abs_diff_p50=_percentile(measurable, 50),
+        max_abs_diff_p99=_percentile(measurable, 99),
         mean_abs_diff=_mean(table.mean_abs[finite]),
         max_ulp_diff=_max(table.max_ulp),
         worst_ulp_diff=None if worst is None else _max(table.worst_ulp[worst : worst + 1]),
@@ -114,14 +129,24 @@ def summarise(table: RowTable, atol: float, rtol: float, num_matching: int, num_
         first_failed_prompt_id=failed_prompt_id,
         first_failed_position=failed_position,
         first_failed_reason=RowStatus(table.status[failures[0]]).name if len(failures) else None,
+        first_unequal_prompt_id=unequal_prompt_id,
+        first_unequal_position=unequal_position,
         kl_mean=_mean(table.kl),
         kl_max=_max(table.kl),
         top1_agreement=_mean(table.top1_equal),
         top5_agreement=_mean(table.top5_share),
         first_divergent_prompt_id=divergent_prompt_id,
         first_divergent_position=divergent_position,
-        text_match_rate=num_matching / num_in_both if num_in_both else None,
+        text_match_rate=texts.request_rate,
+        token_match_rate=texts.token_rate,
     )
+
+
+def _percentile(values: NDArray[np.float32], percent: float) -> float | None:
+    """Of the values that are not negative, the mark of what was not measured."""
+    known = values[values >= 0]
+    value = float(np.percentile(known, percent)) if len(known) else math.nan
+    return value if math.isfinite(value) else None
 
 
 def _mean(values: NDArray[np.float32]) -> float | None:

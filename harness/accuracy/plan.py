@@ -14,6 +14,7 @@ import numpy as np
 from harness.accuracy.capture import Capture
 from harness.accuracy.table import RowStatus, RowTable, empty_table
 
+Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
 SPAN_ELEMENTS = 2_097_152  # float32 elements that one worker compares before it takes the next
 
 
@@ -29,10 +30,10 @@ class Span:
     num_rows: int
 
 
-def plan(base: Mapping[str, Capture], new: Mapping[str, Capture]) -> tuple[RowTable, list[Span]]:
-    """Account for every row of both folders, and list the spans to compare."""
+def plan(base: Mapping[str, Capture], new: Mapping[str, Capture], every: int = 1) -> tuple[RowTable, list[Span]]:
+    """Account for every row of both folders whose position is divisible by `every`, and list the spans to compare."""
     prompt_ids = sorted(base.keys() | new.keys())
-    positions = [_union(base.get(name), new.get(name)) for name in prompt_ids]
+    positions = [_union(base.get(name), new.get(name), every) for name in prompt_ids]
     table = empty_table(prompt_ids, sum(map(len, positions)))
     spans: list[Span] = []
     start = 0
@@ -41,26 +42,29 @@ def plan(base: Mapping[str, Capture], new: Mapping[str, Capture]) -> tuple[RowTa
         table.prompt[rows] = index
         table.position[rows] = union
         if name in new:
-            at = start + np.searchsorted(union, new[name].positions)
-            table.batch_size[at] = new[name].batch_sizes
+            kept = np.array(new[name].positions, np.int64) % every == 0
+            at = start + np.searchsorted(union, np.array(new[name].positions, np.int64)[kept])
+            table.batch_size[at] = np.array(new[name].batch_sizes, np.int32)[kept]
             table.status[at] = RowStatus.extra
         if name in base and name in new:
-            spans += _pair(table, base[name], new[name], start)
+            spans += _pair(table, base[name], new[name], start, union)
         start = rows.stop
     return table, spans
 
 
-def _union(base: Capture | None, new: Capture | None) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.union1d(*(np.array(capture.positions if capture else [], np.int64) for capture in (base, new)))
+def _union(base: Capture | None, new: Capture | None, every: int) -> Positions:
+    ours, theirs = (np.array(capture.positions if capture else [], np.int64) for capture in (base, new))
+    union: Positions = np.union1d(ours, theirs)
+    kept: Positions = union[union % every == 0]
+    return kept
 
 
-def _pair(table: RowTable, base: Capture, new: Capture, start: int) -> list[Span]:
-    positions = np.array(base.positions, np.int64)
-    in_base = in_new = np.arange(len(positions))
-    at = start + in_base
-    if base.positions != new.positions:
-        positions, in_base, in_new = np.intersect1d(positions, new.positions, assume_unique=True, return_indices=True)
-        at = start + np.searchsorted(np.union1d(base.positions, new.positions), positions)
+def _pair(table: RowTable, base: Capture, new: Capture, start: int, union: Positions) -> list[Span]:
+    """Compare rows at positions of the union that both have; `start` is the union's first line in the table."""
+    positions, in_base, in_new = np.intersect1d(base.positions, new.positions, assume_unique=True, return_indices=True)
+    kept = np.isin(positions, union, assume_unique=True)
+    positions, in_base, in_new = positions[kept].astype(np.int64), in_base[kept], in_new[kept]
+    at = start + np.searchsorted(union, positions)
     if base.logits.shape[1] != new.logits.shape[1]:
         table.status[at] = RowStatus.shape
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.accuracy.metrics import AccuracyMetrics
+from harness.accuracy.metrics import AccuracyMetrics, meets_bar
 
 REASONS = {
     "failed": "outside the tolerance",
@@ -23,8 +23,8 @@ def describe(metrics: AccuracyMetrics, bit_exact: bool = False) -> list[str]:
     reasons = ((name, getattr(metrics, f"allclose_rows_{name}")) for name in REASONS)
     if wrong := [f"{count} {REASONS[name]}" for name, count in reasons if count]:
         lines.append("not passed: " + ", ".join(wrong))
-    if metrics.first_failed_prompt_id is not None:
-        lines.append(first_not_passed(metrics))
+    if not meets_bar(metrics, 1.0, bit_exact):
+        lines.append(first_not_passed(metrics, bit_exact))
     if metrics.max_abs_diff is not None:
         lines.append(worst_case(metrics))
     if metrics.top1_agreement is not None and metrics.top5_agreement is not None:
@@ -34,9 +34,10 @@ def describe(metrics: AccuracyMetrics, bit_exact: bool = False) -> list[str]:
         )
     if metrics.first_divergent_prompt_id is not None:
         where = f"prompt {metrics.first_divergent_prompt_id}, position {metrics.first_divergent_position}"
-        lines.append(f"first other top token: {where}")
-    if metrics.text_match_rate is not None:
-        lines.append(f"same output tokens in {percent(metrics.text_match_rate)} of the requests")
+        lines.append(f"first other token: after {where}")
+    if metrics.text_match_rate is not None and metrics.token_match_rate is not None:
+        tokens = f"{percent(metrics.token_match_rate)} of the tokens"
+        lines.append(f"running freely, the same text in {percent(metrics.text_match_rate)} of the requests, {tokens}")
     return lines
 
 
@@ -49,8 +50,11 @@ def worst_case(metrics: AccuracyMetrics) -> str:
     return f"largest difference {metrics.max_abs_diff:.3g}{ulp} at {where}"
 
 
-def first_not_passed(metrics: AccuracyMetrics) -> str:
+def first_not_passed(metrics: AccuracyMetrics, bit_exact: bool = False) -> str:
     """The first row that did not pass, and why."""
+    if bit_exact and metrics.first_unequal_prompt_id is not None:
+        where = f"prompt {metrics.first_unequal_prompt_id}, position {metrics.first_unequal_position}"
+        return f"first not equal bit for bit: {where}"
     if metrics.first_failed_reason is None:
         return "every row within the tolerance"
     where = f"prompt {metrics.first_failed_prompt_id}, position {metrics.first_failed_position}"

@@ -70,7 +70,7 @@ def judge(
         status = AccuracyStatus.not_reached
         reasons.append("the logits were not compared")
     if accuracy is not None and status is AccuracyStatus.failed:
-        reasons.append(f"accuracy failed: {rows_passed(accuracy, bit_exact)}; {first_not_passed(accuracy)}")
+        reasons.append(f"accuracy failed: {rows_passed(accuracy, bit_exact)}; {first_not_passed(accuracy, bit_exact)}")
     return Verdict(not reasons, status, reasons)
 
 
