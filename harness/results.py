@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from harness import metrics, report
+from harness import course, metrics, report
 from harness.checks import Check
 from harness.config import HarnessConfig
 from harness.logits_task import LogitsResult
+from harness.observation import TELEMETRY
 from harness.report import PointView, RunView, Verdict
 from harness.run_info import RunInfo
 from harness.search import SearchResult
@@ -45,11 +46,12 @@ class Results:
         row = self._flat(verdict, incomplete_reason)
         write_metrics(self._info.run_dir / "metrics.json", row)
         for point in self.points:
+            course.write(point.folder, point.load.records, point.folder / TELEMETRY)
             if point.folder != self._info.run_dir:
                 write_metrics(point.folder / "metrics.json", metrics.flat(point.metrics) | {"rate": point.rate})
         view = self._view(verdict)
         report.write_report(self._info.run_dir / "report.html", view)
-        self._track(verdict, row)
+        self._track(verdict, row, report.note(view))
         report.print_verdict(view, self._console)
         return verdict.passed
 
@@ -109,10 +111,10 @@ class Results:
         row |= verdict.as_metrics() | {"config_digest": self._info.config_digest}
         return row | {"complete": not incomplete_reason, "incomplete_reason": incomplete_reason}
 
-    def _track(self, verdict: Verdict, row: dict[str, Any]) -> None:
+    def _track(self, verdict: Verdict, row: dict[str, Any], note: str) -> None:
         if self._tracker is None:
             return
-        run = tracked_run(self._config, self._info, self.points, verdict, row)
+        run = tracked_run(self._config, self._info, self.points, verdict, row, note)
         try:
             if self._info.sweep_dir:
                 run.parent_run_id = self._tracker.sweep_parent(self._info.sweep_dir, self._info.name)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness import metrics
+from harness import course, metrics
 from harness.config import HarnessConfig
 from harness.load import INTERRUPTED
 from harness.report import Verdict
@@ -15,6 +15,7 @@ from harness.timed import Point
 from harness.tracking.environment import environment
 from harness.tracking.tracked_run import Dataset, RunStatus, TrackedRun, numbers, texts
 
+_HEADLINE = ("output_tokens_per_s", "ttft_ms_p50", "tpot_ms_p50", "e2el_ms_p50", "allclose_pass_rate", "total_time_s")
 ROOT = Path(__file__).parent.parent
 _FILES = (
     "config.yaml",
@@ -24,6 +25,8 @@ _FILES = (
     "schedule.json",
     "records.parquet",
     "telemetry.parquet",
+    "series.parquet",
+    "accuracy.parquet",
     "server_stats.json",
     "search.json",
     "report.html",
@@ -31,9 +34,9 @@ _FILES = (
 
 
 def tracked_run(
-    config: HarnessConfig, info: RunInfo, points: list[Point], verdict: Verdict, row: dict[str, Any]
+    config: HarnessConfig, info: RunInfo, points: list[Point], verdict: Verdict, row: dict[str, Any], note: str
 ) -> TrackedRun:
-    """The run as it is tracked; with several points, each is a child."""
+    """The run as it is tracked; with several points, each is a child. note: Markdown for its page."""
     about = environment(ROOT)
     status = run_status(verdict, str(row["incomplete_reason"]))
     tags = {
@@ -50,13 +53,20 @@ def tracked_run(
         ended_ms=round(time.time() * 1e3),
         status=status,
         params=info.params | about,
-        metrics=numbers(row),
+        metrics=_headline_first(numbers(row)),
         tags={name: value for name, value in tags.items() if value},
-        note=_note(info, verdict, row),
+        note=note,
         artifacts=_artifacts(info.run_dir, ""),
+        series=_series(info, points[0]) if len(points) == 1 and points[0].folder == info.run_dir else "",
+        series_started_ms=points[0].started_ms if points else 0,
         datasets=[_dataset(config, point) for point in points[:1]],
         children=[_child(config, info, point, status) for point in points if point.folder != info.run_dir],
     )
+
+
+def _headline_first(figures: dict[str, float]) -> dict[str, float]:
+    """The same figures; MLflow's pages offer first what was sent first."""
+    return {name: figures[name] for name in _HEADLINE if name in figures} | figures
 
 
 def run_status(verdict: Verdict, incomplete_reason: str) -> RunStatus:
@@ -75,11 +85,18 @@ def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus
         ended_ms=point.ended_ms,
         status=status,
         params=info.params | {"workload.arrivals.rate": f"{point.rate:g}"},
-        metrics=numbers(row),
+        metrics=_headline_first(numbers(row)),
         tags=texts(row) | {"schedule_hash": point.schedule.hash, "prompts_hash": point.prompts_hash},
         artifacts=_artifacts(info.run_dir, f"{folder}/"),
+        series=_series(info, point),
         datasets=[_dataset(config, point)],
     )
+
+
+def _series(info: RunInfo, point: Point) -> str:
+    """The place of a point's time series in the run folder, '' if there are none."""
+    path = point.folder / course.FILE_NAME
+    return str(path.relative_to(info.run_dir)) if path.is_file() else ""
 
 
 def _artifacts(run_dir: Path, prefix: str) -> list[str]:
@@ -95,11 +112,3 @@ def _dataset(config: HarnessConfig, point: Point) -> Dataset:
         source=dataset.path or dataset.format.value,
         profile={"prompts": point.schedule.count},
     )
-
-
-def _note(info: RunInfo, verdict: Verdict, row: dict[str, Any]) -> str:
-    outcome = "**PASS**" if verdict.passed else "**FAIL**"
-    reasons = "".join(f"\n- {reason}" for reason in verdict.reasons)
-    if doubts := row["distrust"]:
-        reasons += "\n\nReasons to distrust these figures:\n" + "".join(f"\n- {doubt}" for doubt in doubts)
-    return f"{outcome} – {info.title}\n{reasons}\n\nFiles: `{info.run_dir.name}`"

@@ -69,7 +69,8 @@ def experiment_id(client: MlflowClient, name: str, artifacts: Path | None) -> st
     if found is None:
         try:
             location = (artifacts / name).resolve().as_uri() if artifacts else None
-            return client.create_experiment(name, artifact_location=location)
+            # Without the kind, MLflow's pages show the experiment as one of prompts and traces, not of runs and metrics.
+            return client.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"})
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another job of the sweep was first
             if found is None:
@@ -97,7 +98,8 @@ def send(client: MlflowClient, run_id: str, run: TrackedRun, run_dir: Path) -> N
     metrics = [Metric(name, value, run.ended_ms, 0) for name, value in run.metrics.items()]
     if run.series:
         samples = series.read(run_dir / run.series)
-        metrics += [Metric(s.metric, s.value, run.started_ms + int(s.time_s * 1e3), int(s.time_s)) for s in samples]
+        zero_ms = run.series_started_ms or run.started_ms
+        metrics += [Metric(s.metric, s.value, zero_ms + int(s.time_s * 1e3), int(s.time_s)) for s in samples]
     for some in _batches(params, PARAMS_PER_BATCH):
         client.log_batch(run_id, params=some)
     for some_tags in _batches([RunTag(name, value[:TEXT_LIMIT]) for name, value in tags.items()], TAGS_PER_BATCH):

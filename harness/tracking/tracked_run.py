@@ -54,6 +54,7 @@ class TrackedRun:
     note: str = ""  # Markdown, shown on the run's page
     artifacts: list[str] = field(default_factory=list)  # relative to the run folder
     series: str = ""  # Parquet file with time series, relative to the run folder; see series.py
+    series_started_ms: int = 0  # Unix epoch of its second 0; 0 = started_ms
     datasets: list[Dataset] = field(default_factory=list)
     parent_run_id: str = ""
     children: list[TrackedRun] = field(default_factory=list)

@@ -1,0 +1,52 @@
+"""The course of a timed window as time series for tracking: what the records and the telemetry say, thinned alike."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from harness import timeline
+from harness.records import RequestRecord
+from harness.tracking import series
+from harness.tracking.series import Sample
+
+FILE_NAME = "series.parquet"
+MAX_POINTS = 300  # per series: ten minutes in steps of two seconds
+REQUESTS = "series."  # prefix of what the records say
+SYSTEM = "system/"  # prefix under which MLflow shows the figures of machines
+
+
+def write(folder: Path, records: list[RequestRecord], telemetry: Path) -> bool:
+    """Write series.parquet into a point's folder, seconds since the window's start; False if there is nothing."""
+    last_s = max((phase.ended_s for phase in timeline.phases(records)), default=0.0)
+    every_s = float(max(1, math.ceil(last_s / MAX_POINTS)))
+    samples = [*_of_requests(records, every_s), *_of_machine(telemetry, every_s, last_s)]
+    if samples:
+        series.write(folder / FILE_NAME, samples)
+    return bool(samples)
+
+
+def _of_requests(records: list[RequestRecord], every_s: float) -> Iterator[Sample]:
+    course = timeline.series(records, every_s)
+    for name, values in course.values.items():
+        for end_s, value in zip(course.end_s, values, strict=True):
+            yield Sample(f"{REQUESTS}{name}", float(end_s), float(value))
+
+
+def _of_machine(path: Path, every_s: float, last_s: float) -> Iterator[Sample]:
+    """Means per interval of CPUs, memory and devices; nothing where no telemetry can be read."""
+    try:
+        found = series.read(path) if path.is_file() else []
+    except (OSError, pa.ArrowException):
+        return
+    groups: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for sample in found:
+        if 0 <= sample.time_s <= last_s:
+            groups[sample.metric, int(sample.time_s // every_s)].append(sample.value)
+    for (name, interval), values in sorted(groups.items()):
+        yield Sample(SYSTEM + name, (interval + 1) * every_s, float(np.mean(values)))
