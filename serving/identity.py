@@ -63,6 +63,7 @@ def _hashes(stack: StackConfig) -> dict[str, str]:
     tokenizers = [Path(stack.model.tokenizer)] if stack.model.tokenizer else [folder / name for name in _TOKENIZERS]
     tokenizer = next((path for path in tokenizers if path.is_file()), None)
     return {
+        "weights": told.get("weights", "as in the file"),
         "weights_sha256": told.get("weights_sha256") or _sha256_of(weights, cache),
         "tokenizer_sha256": _sha256_of([tokenizer], cache) if tokenizer else "unknown",
     }
