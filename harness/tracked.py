@@ -60,13 +60,18 @@ def tracked_run(
         series=_series(info, points[0]) if len(points) == 1 and points[0].folder == info.run_dir else "",
         series_started_ms=points[0].started_ms if points else 0,
         datasets=[_dataset(config, point) for point in points[:1]],
-        children=[_child(config, info, point, status) for point in points if point.folder != info.run_dir],
+        children=[_child(config, info, point, status, verdict) for point in points if point.folder != info.run_dir],
     )
 
 
 def _headline_first(figures: dict[str, float]) -> dict[str, float]:
     """The same figures; MLflow's pages offer first what was sent first."""
     return {name: figures[name] for name in _HEADLINE if name in figures} | figures
+
+
+def parent_name(name: str, sweep_dir: Path) -> str:
+    """What the run that a sweep's variants hang under is called."""
+    return f"{name} sweep {sweep_dir.name.removesuffix('_sweep')}"
 
 
 def run_status(verdict: Verdict, incomplete_reason: str) -> RunStatus:
@@ -76,7 +81,7 @@ def run_status(verdict: Verdict, incomplete_reason: str) -> RunStatus:
     return RunStatus.finished if verdict.passed else RunStatus.failed
 
 
-def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus) -> TrackedRun:
+def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus, verdict: Verdict) -> TrackedRun:
     folder = point.folder.relative_to(info.run_dir)
     row = metrics.flat(point.metrics)
     return TrackedRun(
@@ -86,7 +91,12 @@ def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus
         status=status,
         params=info.params | {"workload.arrivals.rate": f"{point.rate:g}"},
         metrics=_headline_first(numbers(row)),
-        tags=texts(row) | {"schedule_hash": point.schedule.hash, "prompts_hash": point.prompts_hash},
+        tags={
+            **texts(row),
+            "schedule_hash": point.schedule.hash,
+            "prompts_hash": point.prompts_hash,
+            "accuracy_status": verdict.accuracy.value,
+        },
         artifacts=_artifacts(info.run_dir, f"{folder}/"),
         series=_series(info, point),
         datasets=[_dataset(config, point)],

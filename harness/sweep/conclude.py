@@ -16,6 +16,7 @@ from harness.sweep import collect
 from harness.sweep import plan as plans
 from harness.sweep.table import GOALS, SweepRow
 from harness.sweep.variant import read_all
+from harness.tracked import parent_name
 from harness.tracking.errors import TrackingFailed
 from harness.tracking.tracked_run import RunStatus, TrackedRun
 from harness.tracking.tracker import Tracker
@@ -39,7 +40,7 @@ def conclude(sweep_dir: Path, tracker: Tracker | None, interrupted: bool, consol
     plans.save(sweep_dir, replace(plan, ended="interrupted" if interrupted or missing > 0 else "finished"))
     failed = interrupted or worst > 0
     parent = TrackedRun(
-        name=f"{plan.name} sweep {sweep_dir.name}",
+        name=parent_name(plan.name, sweep_dir),
         started_ms=0,
         ended_ms=round(time.time() * 1e3),
         status=RunStatus.killed if interrupted else RunStatus.failed if failed else RunStatus.finished,

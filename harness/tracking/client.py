@@ -69,7 +69,7 @@ def experiment_id(client: MlflowClient, name: str, artifacts: Path | None) -> st
     if found is None:
         try:
             location = (artifacts / name).resolve().as_uri() if artifacts else None
-            # Without the kind, MLflow's pages show the experiment as one of prompts and traces, not of runs and metrics.
+            # Without the kind, MLflow's pages take the experiment for one of prompts and traces.
             return client.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"})
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another job of the sweep was first

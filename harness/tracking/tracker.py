@@ -70,7 +70,7 @@ class Tracker:
             receipts.write(run_dir, receipt)
         return door.LoggedRun(receipt.run_ids[0], receipt.experiment_id)
 
-    def sweep_parent(self, sweep_dir: Path, name: str) -> str:
+    def sweep_parent(self, sweep_dir: Path, name: str, started_ms: int = 0) -> str:
         """Run id of the parent that all jobs of a sweep share: the first to ask creates it, the others find it.
 
         Jobs may be processes on several machines with sweep_dir in common. Raises TrackingFailed.
@@ -82,8 +82,8 @@ class Tracker:
             known = orjson.loads(file.read() or b"{}")
             if known.get("uri") == store.redacted(self.uri):
                 return str(known["run_id"])
-            now_ms = int(time.time() * 1e3)
-            parent = TrackedRun(name=name, started_ms=now_ms, ended_ms=now_ms, status=RunStatus.finished)
+            started_ms = started_ms or int(time.time() * 1e3)
+            parent = TrackedRun(name=name, started_ms=started_ms, ended_ms=started_ms, status=RunStatus.finished)
             run_id = door.create_run(self._connected(), self._experiment_id(), parent, "")
             file.truncate(0)
             file.write(orjson.dumps({"uri": store.redacted(self.uri), "run_id": run_id}))
