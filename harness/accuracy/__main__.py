@@ -14,6 +14,7 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
+from harness.accuracy.arguments import non_negative, positive, share
 from harness.accuracy.compare import Tolerance, compare_folders
 from harness.accuracy.errors import UnusableInput
 from harness.accuracy.metrics import meets_bar
@@ -41,30 +42,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0, help="threads (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of words")
     return parser.parse_args(arguments)
-
-
-def non_negative(text: str) -> float:
-    """A float >= 0 that is no NaN."""
-    value = float(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, not {text}")
-    return value
-
-
-def positive(text: str) -> int:
-    """An int of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
-    return value
-
-
-def share(text: str) -> float:
-    """A float from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
-    return value
 
 
 def main(arguments: list[str]) -> int:

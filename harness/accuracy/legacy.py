@@ -10,21 +10,26 @@ the order of the times tells them apart: that order is taken to be the prompts' 
 from __future__ import annotations
 
 import argparse
-import io
-import pickle
+import contextlib
+import shutil
 import sys
+import tempfile
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
-from numpy.lib import format as npy_format
-from numpy.typing import NDArray
 
-from harness.accuracy.capture import Capture, read_folder
+from harness.accuracy.arguments import non_negative
+from harness.accuracy.capture import Capture, order_of, read_folder
+from harness.accuracy.compare import Comparison, Tolerance, compare_folders
 from harness.accuracy.errors import UnusableInput
+from harness.accuracy.legacy_row import load_row
+from harness.accuracy.manifest import add_to_manifest
+from harness.accuracy.metrics import meets_bar
+from harness.accuracy.sentence import describe
 
 EVERY = 100  # the contest dumped positions divisible by this
 SEQ_LENGTH = 20
@@ -49,40 +54,49 @@ def key_of(capture: Capture, position: int) -> Key:
     return joined[:SEQ_LENGTH], position
 
 
+def in_order(captures: dict[str, Capture]) -> list[Capture]:
+    """As the prompts were sent: the contest's files differ in nothing but their time where prompts begin alike."""
+    return [captures[name] for name in sorted(captures, key=order_of)]
+
+
 def export_legacy(captures: Path, out: Path) -> int:
     """Write the rows at positions divisible by 100 under legacy names into a new folder; returns how many.
 
+    The organisers' script then finds the same names, but for the time, and the same count as in its own folder.
+
     Raises UnusableInput if the captures can't be read, hold no such row, or `out` already holds files.
     """
-    _refuse_filled(out)
     count = 0
-    for capture in read_folder(captures).values():
-        rows = np.load(capture.logits.path, mmap_mode="r")
-        for index, position in enumerate(capture.positions):
-            if position % EVERY == 0:
-                seq, idx = key_of(capture, position)
-                row = np.array(rows[index], np.float32)[np.newaxis]
-                decode = position >= len(capture.prompt_ids)
-                np.save(out / f"{FIRST_TIME + count}.0_{seq}_{idx}.npy", row[np.newaxis] if decode else row)
-                count += 1
-    if count == 0:
-        raise UnusableInput(captures, f"holds no row at a position divisible by {EVERY}")
+    with _new_folder(out) as partial:
+        for capture in in_order(read_folder(captures)):
+            rows = np.load(capture.logits.path, mmap_mode="r")
+            for index, position in enumerate(capture.positions):
+                if position % EVERY == 0:
+                    seq, idx = key_of(capture, position)
+                    row = np.array(rows[index], np.float32)[np.newaxis]
+                    decode = position >= len(capture.prompt_ids)
+                    np.save(partial / f"{FIRST_TIME + count}.0_{seq}_{idx}.npy", row[np.newaxis] if decode else row)
+                    count += 1
+        if count == 0:
+            raise UnusableInput(captures, f"holds no row at a position divisible by {EVERY}")
     return count
 
 
 def import_legacy(legacy: Path, captures: Path, out: Path, allow_pickle: bool = False) -> ImportedFolder:
     """Write a legacy folder as a base for `captures` (which know the prompts' tokens) into the new folder `out`.
 
+    The contest kept no tokens: what it wrote is taken to be what `captures` wrote, and its own choices are not known.
+
     Raises UnusableInput naming the file for a wrong name, an unreadable array, or pickled objects without allow_pickle.
     """
     ours = read_folder(captures)
     wanted: dict[Key, list[str]] = defaultdict(list)
-    for capture in ours.values():
+    for capture in in_order(ours):
         for position in capture.positions:
             wanted[key_of(capture, position)].append(capture.prompt_id)
     rows: dict[str, dict[int, Path]] = defaultdict(dict)
     num_unmatched = num_ambiguous = 0
-    files = _read_names(legacy)
+    files = read_names(legacy)
     for (seq, idx), paths in files.items():
         prompt_ids = wanted.get((seq, idx), [])
         num_ambiguous += len(paths) if len(prompt_ids) > 1 else 0
@@ -90,60 +104,25 @@ def import_legacy(legacy: Path, captures: Path, out: Path, allow_pickle: bool = 
         for number, path in enumerate(paths):
             name = prompt_ids[number] if number < len(prompt_ids) else f"unmatched-{seq}-{number}"
             rows[name][idx] = path
-    _refuse_filled(out)
-    for name, paths_by_position in rows.items():
-        _write(out, name, ours.get(name), paths_by_position, allow_pickle)
-    return ImportedFolder(sum(map(len, files.values())), num_unmatched, num_ambiguous)
+    done = ImportedFolder(sum(map(len, files.values())), num_unmatched, num_ambiguous)
+    about = {"method": "imported from a contest folder", "folder": str(legacy.resolve()), "allow_pickle": allow_pickle}
+    with _new_folder(out) as partial:
+        for name, paths_by_position in rows.items():
+            _write(partial, name, ours.get(name), paths_by_position, allow_pickle)
+        add_to_manifest(partial, about | asdict(done))
+    return done
 
 
-def load_row(path: Path, allow_pickle: bool) -> NDArray[np.float32]:
-    """One legacy file's logits, float32 [vocab]. Pickles may hold arrays of numbers and nothing else."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        if not allow_pickle:
-            raise UnusableInput(path, "is no plain array; if you trust it, allow pickled arrays") from error
-        array = _load_pickled(path)
-    except OSError as error:
-        raise UnusableInput(path, f"cannot be read ({error})") from error
-    try:
-        row = np.asarray(array.tolist() if array.dtype.hasobject else array, np.float32)
-    except (TypeError, ValueError) as error:
-        raise UnusableInput(path, "holds something else than numbers") from error
-    if row.ndim == 0 or row.size != row.shape[-1]:
-        raise UnusableInput(path, f"has shape {list(row.shape)}, expected one row of logits")
-    return row.reshape(-1)
+def compare_legacy(
+    legacy: Path, captures: Path, tolerance: Tolerance, allow_pickle: bool = False
+) -> tuple[Comparison, ImportedFolder]:
+    """Compare captures of ours with a legacy folder, at the positions that it has. Raises UnusableInput."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = import_legacy(legacy, captures, Path(folder) / "base", allow_pickle)
+        return compare_folders(Path(folder) / "base", captures, replace(tolerance, every=EVERY)), done
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays; refuses every other class, so that a pickle cannot run code."""
-
-    ALLOWED = frozenset(
-        {(f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")}
-        | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, which is no array")
-        return super().find_class(module.replace("numpy._core", "numpy.core"), name)
-
-
-def _load_pickled(path: Path) -> NDArray[Any]:
-    stream = io.BytesIO(path.read_bytes())
-    try:
-        if stream.getbuffer()[:6] == npy_format.MAGIC_PREFIX:
-            npy_format.read_magic(stream)  # type: ignore[no-untyped-call]
-            npy_format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
-        array = _ArrayUnpickler(stream).load()
-    except (pickle.UnpicklingError, ValueError, EOFError, IndexError, AttributeError, TypeError) as error:
-        raise UnusableInput(path, f"is no pickled array ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise UnusableInput(path, f"holds a pickled {type(array).__name__}, not an array")
-    return array
-
-
-def _read_names(folder: Path) -> dict[Key, list[Path]]:
+def read_names(folder: Path) -> dict[Key, list[Path]]:
     """The folder's files by key, each key's in order of time. The contest sorted names as text; so do we."""
     if not folder.is_dir():
         raise UnusableInput(folder, "is not a folder" if folder.exists() else "does not exist")
@@ -168,42 +147,79 @@ def _write(out: Path, name: str, ours: Capture | None, paths: dict[int, Path], a
         "prompt_id": name,
         "prompt_ids": ours.prompt_ids if ours else [0] * (positions[-1] + 1),
         "generated_ids": ours.generated_ids if ours else [],
+        "chosen_ids": None,
         "positions": positions,
         "batch_sizes": [1] * len(positions),
     }
     (out / f"{name}.json").write_bytes(orjson.dumps(description))
 
 
-def _refuse_filled(out: Path) -> None:
+@contextlib.contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `out` once it is full, and nothing if it never is. Raises UnusableInput."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UnusableInput(out, "must be a new or empty folder")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise UnusableInput(out, f"cannot be made ({error.strerror})") from error
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 0: written; 2: unusable input."""
+    """Exit status 0: written, or the comparison passes; 1: it fails; 2: unusable input."""
     parser = argparse.ArgumentParser(prog="python -m harness.accuracy.legacy", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    to_legacy = commands.add_parser("export", help="captures of ours to a legacy folder")
-    to_legacy.add_argument("captures", type=Path)
-    to_legacy.add_argument("out", type=Path)
-    from_legacy = commands.add_parser("import", help="a legacy folder to a base that our captures can be compared with")
-    from_legacy.add_argument("legacy", type=Path)
-    from_legacy.add_argument("captures", type=Path, help="ours, made with the same prompts")
-    from_legacy.add_argument("out", type=Path)
-    from_legacy.add_argument("--allow-pickle", action="store_true", help="read arrays stored as pickles")
+    exporting = commands.add_parser("export", help="captures of ours to a legacy folder")
+    exporting.add_argument("captures", type=Path)
+    exporting.add_argument("out", type=Path)
+    importing = commands.add_parser("import", help="a legacy folder to a base that our captures can be compared with")
+    comparing = commands.add_parser("compare", help="captures of ours with a legacy folder")
+    for command in (importing, comparing):
+        command.add_argument("legacy", type=Path)
+        command.add_argument("captures", type=Path, help="ours, made with the same prompts")
+        command.add_argument("--allow-pickle", action="store_true", help="read arrays stored as pickles")
+    importing.add_argument("out", type=Path)
+    comparing.add_argument("--atol", type=non_negative, default=Tolerance().atol)
+    comparing.add_argument("--rtol", type=non_negative, default=Tolerance().rtol)
     options = parser.parse_args(arguments)
     try:
-        if options.command == "export":
-            print(f"{export_legacy(options.captures, options.out)} rows written to {options.out}")
-        else:
-            done = import_legacy(options.legacy, options.captures, options.out, options.allow_pickle)
-            print(f"{done.num_rows} rows written to {options.out}: {done.num_unmatched} without a counterpart, "
-                  f"{done.num_ambiguous} matched by order")  # fmt: skip
+        return _COMMANDS[options.command](options)
     except UnusableInput as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _export(options: argparse.Namespace) -> int:
+    print(f"{export_legacy(options.captures, options.out)} rows written to {options.out}")
     return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    done = import_legacy(options.legacy, options.captures, options.out, options.allow_pickle)
+    print(f"{done.num_rows} rows written to {options.out}: {_matched(done)}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    tolerance = Tolerance(options.atol, options.rtol)
+    comparison, done = compare_legacy(options.legacy, options.captures, tolerance, options.allow_pickle)
+    passed = meets_bar(comparison.metrics, 1.0)
+    print("\n".join(["PASS" if passed else "FAIL", *describe(comparison.metrics), _matched(done)]))
+    return 0 if passed else 1
+
+
+def _matched(done: ImportedFolder) -> str:
+    return f"{done.num_unmatched} without a counterpart, {done.num_ambiguous} matched by order"
+
+
+_COMMANDS = {"export": _export, "import": _import, "compare": _compare}
 
 
 if __name__ == "__main__":
