@@ -104,7 +104,8 @@ def show(case: Case, clients: dict[str, Measured]) -> None:
     saturated = "; says: generator saturated" if mine.extra("says_saturated") else ""
     print(f"{OURS}: sent - scheduled p99 {mine.extra('send_error_ms_p99'):.3f} ms, read lag p99 "
           f"{mine.extra('read_lag_ms_p99'):.3f} ms, {mine.extra('generator_cpus'):.2f} CPUs in "
-          f"{mine.extra('num_workers'):.0f} processes{saturated}", flush=True)  # fmt: skip
+          f"{mine.extra('num_workers'):.0f} processes{saturated}; the reference server itself was late by p99 "
+          f"{mine.median('server_late_ms_p99'):.1f} ms", flush=True)  # fmt: skip
 
 
 def summary(loads: list[Case], table: Table) -> dict[str, object]:

@@ -43,6 +43,7 @@ class Fidelity:
     itl_error_ms_p99: float  # |reported - true|, gap by gap, or mean by mean if the client tells no more
     itl_is_mean: bool
     events_per_s: float  # tokens per second that the server really sent, while all streams were up
+    server_late_ms_p99: float  # true TTFT beyond the fixed one: how far the reference server itself fell behind
     lost: int  # requests asked for but not reported as finished
 
 
@@ -72,6 +73,7 @@ def fidelity(case: Case, account: Account, truth: list[TrueReply]) -> Fidelity:
         itl_error_ms_p99=float(np.percentile(itl_errors, 99)),
         itl_is_mean=means,
         events_per_s=_events_per_s(replies),
+        server_late_ms_p99=float(np.percentile([reply.ttft_ms - case.ttft_ms for reply in replies], 99)),
         lost=case.count - len(account.reported),
     )
 

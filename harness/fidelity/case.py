@@ -36,5 +36,5 @@ def by_streams(streams: int, duration_s: float, with_peers: bool) -> Case:
 
 def cases(duration_s: float) -> list[Case]:
     """The loads of `make bench-fidelity`; starting a peer takes many times longer than its load, so they get fewer."""
-    streams = [by_streams(n, duration_s, with_peers=n in (64, 512)) for n in (64, 128, 256, 512)]
+    streams = [by_streams(n, duration_s, with_peers=n in (64, 512)) for n in (64, 128, 256, 512, 1024, 2048)]
     return [by_rate(rate, duration_s) for rate in (10.0, 50.0, 200.0)] + streams
