@@ -93,9 +93,10 @@ class HttpConfig:
 
 @dataclass
 class AgentConfig:
-    """Agent processes: one per device, each a full replica."""
+    """Agent processes: one per device."""
 
     device_ids: list[int] = field(default_factory=lambda: [0])
+    tensor_parallel: int = 1  # devices, next to each other in device_ids, that run one replica; not verified on device
     start_timeout_s: float = 300.0  # longest silence of the processes while they start
     step_timeout_s: float = 300.0  # an agent that leaves a step unanswered for so long is given up
     max_restarts: int = 0  # a timed run with a restarted agent is no result, so 0; `python serve.py` uses 5

@@ -28,6 +28,7 @@ def _at_least(stack: StackConfig) -> Iterator[str]:
         ("serving.queue.max_requests", serving.queue.max_requests, 1),
         ("serving.http.max_body_bytes", serving.http.max_body_bytes, 1),
         ("serving.http.max_buffered_events", serving.http.max_buffered_events, 1),
+        ("serving.agent.tensor_parallel", serving.agent.tensor_parallel, 1),
         ("serving.agent.max_restarts", serving.agent.max_restarts, 0),
         ("model.seq_length", stack.model.seq_length, 2),
         ("device.num_threads", device.num_threads, 0),
@@ -58,6 +59,9 @@ def _lists(stack: StackConfig) -> Iterator[str]:
     device_ids = stack.serving.agent.device_ids
     if not device_ids or len(set(device_ids)) < len(device_ids) or min(device_ids) < 0:
         yield f"serving.agent.device_ids={device_ids}: must be one or more different numbers from 0"
+    size = stack.serving.agent.tensor_parallel
+    if size > 1 and len(device_ids) % size:
+        yield f"serving.agent.tensor_parallel={size}: must divide the {len(device_ids)} serving.agent.device_ids"
 
 
 def _http(stack: StackConfig) -> Iterator[str]:
@@ -85,6 +89,12 @@ def _model(stack: StackConfig) -> Iterator[str]:
         yield (
             f"model.source={model.source}: does not go with model.kind={model.kind} "
             "(the arithmetic model has source none, every other model another)"
+        )
+    size = stack.serving.agent.tensor_parallel
+    if size > 1 and model.kind is ModelKind.llama:
+        yield (
+            f"serving.agent.tensor_parallel={size}: must be 1 with model.kind=llama, "
+            "whose weights are not split over devices"
         )
     if dtype not in _DTYPES:
         yield f"device.dtype={dtype}: must be one of {', '.join(_DTYPES)}"

@@ -19,7 +19,7 @@ from serving.engine.step_writer import StepWriter
 from serving.engine.worker import OnLost, OnResult, StepResult
 from serving.link import errors
 from serving.link.frame import Decoder, Encoder, Frame, FrameType
-from serving.link.layout import NUM_AREAS, Shapes, areas, segment_bytes
+from serving.link.layout import NUM_AREAS, Shapes, areas, copy_step, segment_bytes
 from serving.link.message import LOGPROBS, ErrorReport, Hello, Reply, Step, Welcome, from_json, to_json
 from serving.link.segment import Segment
 
@@ -160,6 +160,14 @@ class AgentLink(asyncio.Protocol):
         self._unanswered.append(step)
         self._send(FrameType.step, step.pack())
         return step.sent_ns
+
+    def repeat(self, leader: AgentLink) -> None:
+        """Send the step that `leader` was sent last to this agent too."""
+        step = leader._unanswered[-1]
+        ours, theirs = self._areas[step.area], leader._areas[step.area]
+        copy_step(theirs, ours, step.num_seqs, step.num_tokens, step.num_blocks)
+        self._unanswered.append(step)
+        self._send(FrameType.step, step.pack())
 
     def _reply(self, payload: bytes, arrived_ns: int) -> None:
         reply = Reply.unpack(payload)

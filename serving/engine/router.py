@@ -14,10 +14,11 @@ from serving.engine.counters import Counters
 from serving.engine.fake import FakeWorker
 from serving.engine.live import LiveRequest, LiveRequests
 from serving.engine.loop import EngineLoop
+from serving.engine.replica import Replica
 from serving.engine.request import GenerationRequest, InvalidRequest, QueueFull, Unavailable
 from serving.engine.sequence import new_sequence
 from serving.engine.stream import ResultStream
-from serving.link.errors import LinkClosed, WrongDevice
+from serving.link.errors import WrongDevice
 from serving.link.layout import Shapes
 
 _RETRY_AFTER_S = 1
@@ -36,8 +37,9 @@ class Engine:
         self._captures = CaptureStore(Path(stack.run_dir) / "captures")
         self._loops = [
             EngineLoop(index, serving, LiveRequests(self._captures, self._counters))
-            for index in range(len(serving.agent.device_ids))
+            for index in range(len(serving.agent.device_ids) // serving.agent.tensor_parallel)
         ]
+        self._replicas = [self._new_replica(engine_loop) for engine_loop in self._loops]
         self._terms = LinkTerms(
             token=token,
             shm_prefix=shm_prefix,
@@ -159,30 +161,42 @@ class Engine:
     def _new_link(self) -> AgentLink:
         return AgentLink(self._terms, self._admit_device, self._on_agent_ready, self._on_refused)
 
+    def _new_replica(self, engine_loop: EngineLoop) -> Replica:
+        return Replica(self._stack.serving.agent.tensor_parallel, engine_loop.on_result)
+
     def _admit_device(self, index: int) -> None:
-        if not 0 <= index < len(self._loops):
+        agent = self._stack.serving.agent
+        if not 0 <= index < len(agent.device_ids):
             raise WrongDevice(
-                f"device index {index} is not configured: serving.agent.device_ids has {len(self._loops)}"
+                f"device index {index} is not configured: serving.agent.device_ids has {len(agent.device_ids)}"
             )
-        if self._loops[index].worker is not None:
+        if self._replicas[index // agent.tensor_parallel].has(index % agent.tensor_parallel):
             raise WrongDevice(f"device index {index} already has an agent")
 
     def _on_agent_ready(self, link: AgentLink) -> None:
         self._admit_device(link.device_index)
-        engine_loop = self._loops[link.device_index]
+        number, rank = divmod(link.device_index, self._stack.serving.agent.tensor_parallel)
+        engine_loop, replica = self._loops[number], self._replicas[number]
 
         def on_lost(message: str, kind: str) -> None:
             self._links.discard(link)
-            if engine_loop.worker is link:
+            was_running = engine_loop.worker is replica
+            if was_running:
+                self._replicas[number] = self._new_replica(engine_loop)
                 engine_loop.lost(message, kind)
+            replica.leave(rank)
+            if was_running:
+                replica.close()  # the other ranks' caches lack what this one's did last
             if not any(loop.worker is not None for loop in self._loops):
                 self._ready.clear()
 
-        link.attach(engine_loop.on_result, on_lost)
+        link.attach(lambda result: replica.on_result(rank, result), on_lost)
         self._links.add(link)
         self._refusal = ""
-        engine_loop.attach(link, give_up=lambda message: link.give_up(LinkClosed(message)))
-        self._set_ready()
+        replica.join(rank, link)
+        if replica.complete:
+            engine_loop.attach(replica, give_up=replica.give_up)
+            self._set_ready()
 
     def _on_refused(self, message: str) -> None:
         self._refusal = f"a peer on the link was refused: {message}"

@@ -59,6 +59,10 @@ class SharedMemoryError(LinkError):
     """The segment could not be made or opened."""
 
 
+class RanksDisagree(LinkError):
+    """Agents of one replica answered a step differently."""
+
+
 class LinkClosed(LinkError):
     """The peer has gone."""
 

@@ -17,6 +17,22 @@ from serving.link.step import Float32, Int32
 NUM_AREAS = 2
 MAX_TOP_LOGPROBS = 20
 _ALIGNMENT = 64  # bytes: a cache line
+_TO_AGENT = (
+    "input_ids",
+    "slot_mapping",
+    "query_lengths",
+    "context_lengths",
+    "block_tables",
+    "token_source",
+    "row",
+    "temperature",
+    "top_k",
+    "top_p",
+    "repetition_penalty",
+    "seed",
+    "num_top_logprobs",
+    "logits_rows",
+)
 
 
 @dataclass
@@ -117,6 +133,14 @@ class Area:
         self.top_ids = self.top_ids.reshape(shapes.max_seqs, MAX_TOP_LOGPROBS)
         self.top_logprobs = self.top_logprobs.reshape(shapes.max_seqs, MAX_TOP_LOGPROBS)
         self.logits = self.logits.reshape(shapes.max_seqs, vocab_size)
+
+
+def copy_step(source: Area, target: Area, num_seqs: int, num_tokens: int, num_blocks: int) -> None:
+    """The engine's half of one step, from one agent's area to another's: O(what the step holds)."""
+    counts = {"input_ids": num_tokens, "slot_mapping": num_tokens, "block_tables": num_seqs * num_blocks}
+    for name in _TO_AGENT:
+        count = counts.get(name, num_seqs)
+        getattr(target, name)[:count] = getattr(source, name)[:count]
 
 
 def areas(memory: memoryview, shapes: Shapes, vocab_size: int) -> list[Area]:

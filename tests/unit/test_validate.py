@@ -58,6 +58,22 @@ def test_the_arithmetic_stack_can_run_with_every_option():
         (changed(serving__http__port=70000), "serving.http.port=70000: ", "65535"),
         (changed(serving__http__host="0.0.0.0"), "serving.http.host=0.0.0.0: ", "serving.http.api_key"),
         (changed(serving__agent__device_ids=[0, 0]), "serving.agent.device_ids=[0, 0]: ", "different"),
+        (
+            changed(serving__agent__device_ids=[0, 1], serving__agent__tensor_parallel=2),
+            "serving.agent.tensor_parallel=2: ",
+            "model.kind=llama",
+        ),
+        (
+            changed(
+                model__kind=ModelKind.arithmetic,
+                model__source=WeightSource.none,
+                serving__agent__device_ids=[0, 1, 2],
+                serving__agent__tensor_parallel=2,
+            ),
+            "serving.agent.tensor_parallel=2: ",
+            "divide the 3",
+        ),
+        (changed(serving__agent__tensor_parallel=0), "serving.agent.tensor_parallel=0: ", "at least 1"),
         (changed(serving__agent__step_timeout_s=0), "serving.agent.step_timeout_s=0: ", "more than 0"),
         (changed(device__arithmetic_step_ms=-1), "device.arithmetic_step_ms=-1: ", "at least 0"),
         (changed(device__arithmetic_step_ms=float("nan")), "device.arithmetic_step_ms=nan: ", "at least 0"),
