@@ -1,4 +1,4 @@
-"""A replica of several ranks: every step goes to all, tokens are those of one rank, and one lost rank loses it whole."""
+"""A replica of several ranks: each step goes to all, tokens are those of one rank, a lost rank loses it whole."""
 
 from __future__ import annotations
 
