@@ -103,7 +103,8 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"workload.dataset: {path} cannot be read ({error.strerror})") from None
+        given = str(path) if path != Path() else ""
+        raise DatasetError(f"workload.dataset.path={given}: cannot be read ({error.strerror})") from None
 
 
 def _list(path: Path) -> list[Any]:

@@ -36,7 +36,9 @@ def test_the_default_model_serves_the_reference_tokens_batched_paged_and_packed(
         "device.decode_blocks_buckets=[4]",
         "device.prefill_tokens_buckets=[32]",
     ]
-    done = subprocess.run([sys.executable, "launch.py", *overrides], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "launch.py", *overrides], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
     run_dir = (tmp_path / "outputs" / "latest").resolve()

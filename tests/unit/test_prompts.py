@@ -59,7 +59,7 @@ def test_bad_record_is_named(tmp_path: Path, content: str | bytes, message: str)
 
 
 def test_missing_file_is_named() -> None:
-    with pytest.raises(DatasetError, match=r"nowhere\.jsonl cannot be read"):
+    with pytest.raises(DatasetError, match=r"nowhere\.jsonl: cannot be read"):
         prompts.load(DatasetConfig(path="nowhere.jsonl"), 1)
 
 
