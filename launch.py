@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -29,7 +30,7 @@ import sweeps
 from conf import preflight
 from conf.preflight import ConfigError
 from conf.schema import PlumblineConfig, register
-from harness import prompts
+from harness import logits_task, prompts
 from harness.config import HarnessConfig
 from harness.load import INTERRUPTED, LoadError
 from harness.preflight import problems as harness_problems
@@ -42,6 +43,7 @@ from harness.tracking.errors import TrackingFailed, TrackingUnavailable
 from harness.tracking.tracked_run import flatten
 from harness.tracking.tracker import open_tracker
 from serving.config import ModelKind, StackConfig
+from serving.identity import identity
 from serving.supervisor import ServingError, Supervisor
 from serving.tokenizer.of_stack import open_tokenizer
 from serving.tokenizer.tokenizer import Tokenizer, TokenizerError
@@ -80,6 +82,13 @@ class SupervisedServer:
         """Process ids of front end and agents."""
         return self.supervisor.pids
 
+    def about(self) -> dict[str, Any]:
+        """Model, hashes, dtype, device, versions. Raises ServerError if the model cannot be read."""
+        try:
+            return identity(self.supervisor.stack)
+        except OSError as error:
+            raise ServerError(f"the served model cannot be identified: {error}") from None
+
     def stop(self) -> None:
         """End every serving process."""
         self.supervisor.stop()
@@ -106,14 +115,18 @@ def harness_config(config: PlumblineConfig) -> HarnessConfig:
 
 def check_prompts_fit(config: PlumblineConfig, tokenizer: Tokenizer) -> None:
     """Raise ConfigError naming the first prompt that with its output is longer than the context."""
-    count = max(schedule.count for schedule in schedules(config.workload).values())
-    for prompt in prompts.load(config.workload.dataset, count, tokenizer.vocab_size):
-        length = len(prompt.token_ids or tokenizer.encode(prompt.text or "", tokenizer.adds_bos))
-        if length + prompt.max_new_tokens > config.model.seq_length:
-            raise ConfigError(
-                f"{config.workload.dataset.path}: prompt {prompt.prompt_id} has {length} tokens and asks for "
-                f"{prompt.max_new_tokens} more; model.seq_length={config.model.seq_length} must hold both"
-            )
+    dataset = config.workload.dataset
+    wanted = [(dataset, max(schedule.count for schedule in schedules(config.workload).values()))]
+    if config.accuracy.enabled:
+        wanted.append((logits_task.dataset(harness_config(config)), config.accuracy.num_prompts))
+    for source, count in wanted:
+        for prompt in prompts.load(source, count, tokenizer.vocab_size):
+            length = len(prompt.token_ids or tokenizer.encode(prompt.text or "", tokenizer.adds_bos))
+            if length + prompt.max_new_tokens > config.model.seq_length:
+                raise ConfigError(
+                    f"{source.path}: prompt {prompt.prompt_id} has {length} tokens and asks for "
+                    f"{prompt.max_new_tokens} more; model.seq_length={config.model.seq_length} must hold both"
+                )
 
 
 @contextlib.contextmanager
@@ -255,7 +268,8 @@ def main(arguments: list[str]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_BAD_INPUT
     if sweep is not None:
-        sys.argv = [sys.argv[0], *arguments, f"hydra.sweep.dir={sweep.folder}"]
+        # Flags first: Hydra's command line does not understand `key=value -m key=value`.
+        sys.argv = [sys.argv[0], *flags, *overrides, f"hydra.sweep.dir={sweep.folder}"]
         return sweep.run(job)
     try:
         job()

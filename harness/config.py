@@ -126,7 +126,8 @@ class ReferenceKind(StrEnum):
     """What the served logits are compared with."""
 
     independent = "independent"  # the same weights without KV cache, batch 1, computed after the run
-    baseline = "baseline"  # a folder captured earlier
+    baseline = "baseline"  # a run's captures, e.g. those of experiment=capture_baseline
+    legacy = "legacy"  # the contest's file_npy_base: one row per file, at positions divisible by 100
 
 
 @dataclass
@@ -135,14 +136,20 @@ class AccuracyConfig:
 
     enabled: bool = True
     reference: ReferenceKind = ReferenceKind.independent
-    baseline_path: str = ""  # folder, for reference=baseline
+    baseline_path: str = ""  # folder, for reference=baseline or legacy
+    allow_pickle: bool = False  # legacy: read arrays stored as pickles too (nothing but arrays is ever built)
+    export_legacy: bool = False  # also write the rows as the contest names them, to the run's file_npy
     num_prompts: int = 16
+    dataset_path: str = ""  # prompts of the task, in the workload's format, with their own lengths; "" = the workload's
+    rate: float = 0.0  # X, prompts/s with the contest client's gaps; 0 = `concurrency` in flight
     concurrency: int = 0  # requests in flight; 0 = serving.batch.decode, so that the batch stays full
     every: int = 8  # capture the logits row of each position divisible by this, and of the last prompt token
+    positions: list[int] = field(default_factory=list)  # capture the rows of these positions too
     max_new_tokens: int = 32
     atol: float = 5e-3  # the contest's tolerance
     rtol: float = 1e-5
-    min_pass_rate: float = 1.0  # share of rows that must be all-close
+    bit_exact: bool = False  # demand equal bits instead of closeness
+    min_pass_rate: float = 1.0  # share of rows that must pass
 
 
 @dataclass

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-from harness import prompts
+from harness import logits_reference, logits_task, prompts
 from harness.client import target
 from harness.config import (
-    AccuracyConfig,
     ArrivalProcess,
     ClientProtocol,
     HarnessConfig,
-    ReferenceKind,
     SearchMode,
     WorkloadConfig,
 )
@@ -24,7 +22,7 @@ def problems(config: HarnessConfig, external_url: str | None) -> list[str]:
 
     external_url: serving.url for a server that runs already, None for a stack of our own.
     """
-    found = _workload_problems(config) + _accuracy_problems(config.accuracy)
+    found = _workload_problems(config) + _accuracy_problems(config)
     if external_url is not None:
         found += _external_problems(config, external_url)
     return found
@@ -79,7 +77,8 @@ def _search_problems(workload: WorkloadConfig) -> list[str]:
     return found
 
 
-def _accuracy_problems(accuracy: AccuracyConfig) -> list[str]:
+def _accuracy_problems(config: HarnessConfig) -> list[str]:
+    accuracy = config.accuracy
     if not accuracy.enabled:
         return []
     found = [
@@ -91,12 +90,17 @@ def _accuracy_problems(accuracy: AccuracyConfig) -> list[str]:
         found.append(f"accuracy.min_pass_rate={accuracy.min_pass_rate}: must be above 0 and at most 1")
     found += [
         f"accuracy.{name}={getattr(accuracy, name)}: must be 0 or above"
-        for name in ("atol", "rtol")
-        if not getattr(accuracy, name) >= 0
+        for name in ("atol", "rtol", "rate")
+        if not 0 <= getattr(accuracy, name) < math.inf
     ]
-    if accuracy.reference is ReferenceKind.baseline and not accuracy.baseline_path:
-        found.append("accuracy.baseline_path='': must name a folder of captures for accuracy.reference=baseline")
-    return found
+    if any(position < 0 for position in accuracy.positions):
+        found.append(f"accuracy.positions={accuracy.positions}: must be positions from 0")
+    if not found and accuracy.dataset_path:
+        try:
+            prompts.load(logits_task.dataset(config), accuracy.num_prompts, vocab_size=2)
+        except DatasetError as error:
+            found.append(f"accuracy.dataset_path={accuracy.dataset_path}: {error}")
+    return found or logits_reference.problems(accuracy)
 
 
 def _external_problems(config: HarnessConfig, url: str) -> list[str]:

@@ -14,11 +14,11 @@ from harness.checks import Check
 from harness.config import HarnessConfig
 from harness.logits_task import LogitsResult
 from harness.observation import TELEMETRY
-from harness.report import PointView, RunView, Verdict
+from harness.report import AccuracyStatus, PointView, RunView, Verdict
 from harness.run_info import RunInfo
 from harness.search import SearchResult
 from harness.timed import Point
-from harness.tracked import ROOT, tracked_run
+from harness.tracked import ROOT, parent_name, tracked_run
 from harness.tracking.environment import environment
 from harness.tracking.errors import TrackingFailed
 from harness.tracking.tracker import Tracker
@@ -48,7 +48,7 @@ class Results:
         for point in self.points:
             course.write(point.folder, point.load.records, point.folder / TELEMETRY)
             if point.folder != self._info.run_dir:
-                write_metrics(point.folder / "metrics.json", metrics.flat(point.metrics) | {"rate": point.rate})
+                write_metrics(point.folder / "metrics.json", _point_row(point, verdict))
         view = self._view(verdict)
         report.write_report(self._info.run_dir / "report.html", view)
         self._track(verdict, row, report.note(view))
@@ -61,6 +61,7 @@ class Results:
             self.logits.metrics if self.logits else None,
             accuracy_wanted=self._config.accuracy.enabled,
             min_pass_rate=self._config.accuracy.min_pass_rate,
+            bit_exact=self._config.accuracy.bit_exact,
             incomplete_reason=incomplete_reason,
         )
         if self.search and self.search.rate is None and not incomplete_reason:
@@ -72,6 +73,7 @@ class Results:
         if self.logits and self.logits.problems:
             verdict.reasons += self.logits.problems
             verdict.passed = False
+            verdict.accuracy = AccuracyStatus.failed
         return verdict
 
     def _judged(self) -> list[Point]:
@@ -117,7 +119,8 @@ class Results:
         run = tracked_run(self._config, self._info, self.points, verdict, row, note)
         try:
             if self._info.sweep_dir:
-                run.parent_run_id = self._tracker.sweep_parent(self._info.sweep_dir, self._info.name)
+                name = parent_name(self._info.name, self._info.sweep_dir)
+                run.parent_run_id = self._tracker.sweep_parent(self._info.sweep_dir, name, self._info.started_ms)
             self._tracker.log_run(self._info.run_dir, run)
         except TrackingFailed as error:
             self._console.print(f"warning: {error}", style="yellow", markup=False, soft_wrap=True)
@@ -128,6 +131,7 @@ class Results:
             verdict=verdict,
             points=[_point_view(point) for point in self.points],
             accuracy=self.logits.metrics if self.logits else None,
+            bit_exact=self._config.accuracy.bit_exact,
             distrust=self._distrust(),
             finding=self.search.text if self.search else "",
             slo=self._config.workload.search.slo if self.search else "",
@@ -136,6 +140,11 @@ class Results:
             run_dir=self._info.run_dir,
             params=self._info.params | environment(ROOT),
         )
+
+
+def _point_row(point: Point, verdict: Verdict) -> dict[str, Any]:
+    """A point's own figures, and what is known of the logits of the server that it timed."""
+    return metrics.flat(point.metrics) | {"rate": point.rate, "accuracy_status": verdict.accuracy.value}
 
 
 def _point_view(point: Point) -> PointView:

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import logits_task, search, timed
+from harness import logits_reference, logits_task, search, timed
+from harness.accuracy.errors import UnusableInput
+from harness.accuracy.legacy import export_legacy
+from harness.accuracy.manifest import add_to_manifest
+from harness.accuracy.rows_file import FILE_NAME as ROWS_FILE
+from harness.accuracy.rows_file import write_rows
 from harness.arrivals import Schedule
 from harness.config import HarnessConfig, SearchMode
 from harness.load import INTERRUPTED, LoadProgress
@@ -22,6 +27,7 @@ from harness.server import Server, ServerError
 from harness.timed import Point
 from harness.tracking.tracker import Tracker
 
+LEGACY_DIR = "file_npy"
 EXIT_OK = 0
 EXIT_VERDICT = 1
 EXIT_SERVER = 3
@@ -96,19 +102,45 @@ class Run:
         return point
 
     def _check(self, server: Server) -> LogitsResult:
-        captured, info = server.captured_dir, self._info
+        captured = server.captured_dir
         if captured is None:
             raise ServerError(f"{server.url} captures no logits (accuracy.enabled=true)")
+        try:
+            finished = self._capture(server, captured)
+            return self._compare(server, captured, finished)
+        except UnusableInput as error:
+            return LogitsResult(self._config.accuracy.num_prompts, 0, problems=[str(error)])
+
+    def _capture(self, server: Server, captured: Path) -> int:
+        """Have the server write its rows, then end it; returns how many prompts finished."""
+        accuracy, info = self._config.accuracy, self._info
         with Display(self._console, _LINES_EVERY_S) as display:
-            on_progress = _show_load(display, "logits task")
-            finished = logits_task.capture(self._config, server, info.batch_size, info.run_dir, on_progress)
+            stored, on_progress = logits_reference.stored(accuracy), _show_load(display, "logits task")
+            finished = logits_task.capture(self._config, server, stored, info.batch_size, info.run_dir, on_progress)
         server.stop()
-        base = logits_task.baseline_folder(self._config)
-        if base is None:
-            base = info.run_dir / "reference"
-            with Display(self._console, _LINES_EVERY_S) as display:
-                server.reference(captured, base, display.show)
-        return logits_task.compare(self._config, finished, base, captured, info.served_dtype)
+        logits_task.describe(self._config, server, captured, self._made_by)
+        if accuracy.export_legacy:
+            export_legacy(captured, info.run_dir / LEGACY_DIR)
+        return finished
+
+    def _compare(self, server: Server, captured: Path, finished: int) -> LogitsResult:
+        accuracy, info = self._config.accuracy, self._info
+        with Display(self._console, _LINES_EVERY_S) as display:
+            base = logits_reference.obtain(accuracy, server, captured, info.run_dir, display.show)
+        made = info.run_dir / logits_reference.FOLDER
+        if made.is_dir():
+            add_to_manifest(made, self._made_by)
+        result = logits_task.compare(self._config, finished, base, captured, info.served_dtype)
+        if result.comparison:
+            write_rows(info.run_dir / ROWS_FILE, result.comparison.table)
+            rate = result.comparison.metrics.allclose_pass_rate
+            add_to_manifest(captured, {"compared_with": accuracy.reference, "allclose_pass_rate": rate})
+        return result
+
+    @property
+    def _made_by(self) -> dict[str, str]:
+        """Which run a folder of logits belongs to."""
+        return {"run": f"{self._info.name}/{self._info.run_dir.name}", "config_digest": self._info.config_digest}
 
 
 def _show_load(display: Display, label: str) -> timed.OnProgress:

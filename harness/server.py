@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class ServerError(RuntimeError):
@@ -31,6 +31,10 @@ class Server(Protocol):
 
     def pids(self) -> dict[str, int]:
         """Process ids by name, for telemetry; empty for an external server."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """What it serves, for manifests: model, hashes, dtype, device, versions; {} for an external server."""
         ...
 
     def stop(self) -> None:
@@ -60,6 +64,10 @@ class ExternalServer:
         """Never called."""
 
     def pids(self) -> dict[str, int]:
+        """Unknown."""
+        return {}
+
+    def about(self) -> dict[str, Any]:
         """Unknown."""
         return {}
 

@@ -23,6 +23,10 @@ BAD = {
     "serving.http.host=0.0.0.0": "serving.http.api_key",
     "accuracy.num_prompts=0": "accuracy.num_prompts=0: must be at least 1",
     "accuracy.min_pass_rate=2": "accuracy.min_pass_rate=2",
+    "accuracy.rate=-1": "accuracy.rate=-1.0: must be 0 or above",
+    "accuracy.positions=[-1]": "accuracy.positions=[-1]: must be positions from 0",
+    "accuracy.reference=baseline": "accuracy.baseline_path='': must name a folder of logits",
+    "accuracy.dataset_path=/nonexistent.jsonl": "/nonexistent.jsonl",
     "serving=external": "serving.url=''",
 }  # fmt: skip
 
