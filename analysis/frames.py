@@ -1,62 +1,128 @@
-"""Reads run folders into tidy frames. Units are in the column names. It measures and judges nothing."""
+"""Many runs as one frame: a row per timed point, with its configuration and its figures. It opens no records."""
 
 from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from harness import records
-from harness.records import RecordsError
+from harness.tracking.query import tracked_rows
+from harness.tracking.store import default_uri
+from harness.tracking.tracked_run import flatten
+
+RATE = "workload.arrivals.rate"
+# Of the configuration: where things go, not what is run.
+_NOT_VARIED = ("name", "outputs_dir", "tracking.", "sweep.", "resume")
+# What a point's own figures do not say.
+_OF_THE_RUN: tuple[str, ...] = ("verdict", "accuracy_status", "complete", "config_digest")
+
+
+class NoRuns(FileNotFoundError):
+    """Nothing to show: the message names the place and a command that makes a run."""
 
 
 def load_runs(outputs: Path | str = "outputs") -> pd.DataFrame:
-    """One row per run folder below `outputs`, oldest first: the flat figures of its metrics.json and `run_dir`.
+    """One row per timed point of every run folder below `outputs`, oldest first.
 
-    A folder whose metrics.json cannot be read is skipped with a warning that names it. Raises FileNotFoundError if
-    there is no run at all.
+    Columns: run_dir, name and point (folders), the flattened configuration under its keys (numbers where all values
+    are), and the figures of metrics.json under their names, which carry their units. A run of one rate is one point.
+    A folder that cannot be read is skipped with a warning that names it; `attrs["skipped"]` lists them. Raises NoRuns
+    if nothing can be read.
     """
-    rows = []
-    for path in sorted(Path(outputs).glob("**/metrics.json"), key=lambda found: found.stat().st_mtime):
-        if "latest" in path.relative_to(outputs).parts:
-            continue
+    outputs = Path(outputs)
+    rows: list[dict[str, Any]] = []
+    skipped: list[str] = []
+    for path in sorted(_run_files(outputs), key=lambda found: found.stat().st_mtime):
         try:
-            rows.append({"run_dir": str(path.parent), **json.loads(path.read_text())})
-        except (OSError, ValueError) as error:
-            warnings.warn(f"{path}: skipped, cannot be read ({error})", stacklevel=2)
+            rows += _rows(path.parent)
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+            skipped.append(str(path.parent))
+            warnings.warn(f"{path}: skipped, cannot be read ({str(error).splitlines()[0]})", stacklevel=2)
     if not rows:
-        raise FileNotFoundError(f"{outputs}: no run folder with a readable metrics.json below it")
-    return pd.DataFrame(rows)
+        raise NoRuns(_nothing(f"{outputs}: no run folder with a readable metrics.json below it", skipped))
+    return _frame(rows, skipped)
 
 
-def load_requests(run_dir: Path | str) -> pd.DataFrame:
-    """One row per request of a run folder, in order of index.
+def load_tracked_runs(uri: str = "", experiment: str = "plumbline", outputs: Path | str = "outputs") -> pd.DataFrame:
+    """The same from MLflow: a row per run and point, with run_id and run_name in place of run_dir; tags as tags.NAME.
 
-    Columns: index, prompt_id, outcome, error, output_tokens, scheduled_s, sent_s, first_token_s, ended_s (seconds after
-    the start of the window; NaN = never), ttft_ms and e2el_ms from the scheduled time (from the sent time in a closed
-    loop, which has no schedule), lateness_ms. Raises RecordsError for a missing, corrupt or foreign file.
+    uri: "" = the SQLite file in `outputs`. Raises TrackingUnavailable for a store out of reach, NoRuns for an
+    experiment without runs.
     """
-    found, _ = records.read(Path(run_dir) / "records.parquet")
-    frame = pd.DataFrame(
-        {
-            "index": [record.index for record in found],
-            "prompt_id": [record.prompt_id for record in found],
-            "outcome": [str(record.outcome) for record in found],
-            "error": [record.error for record in found],
-            "output_tokens": [record.output_tokens for record in found],
-            **{
-                f"{name}_s": pd.Series([getattr(record, f"{name}_ns") for record in found], dtype="float64") / 1e9
-                for name in ("scheduled", "sent", "first_token", "ended")
-            },
-        }
-    )
-    since_s = frame["scheduled_s"].fillna(frame["sent_s"])
-    frame["ttft_ms"] = (frame["first_token_s"] - since_s) * 1e3
-    frame["e2el_ms"] = (frame["ended_s"] - since_s) * 1e3
-    frame["lateness_ms"] = (frame["sent_s"] - frame["scheduled_s"]) * 1e3
+    uri = uri or default_uri(Path(outputs))
+    rows = tracked_rows(uri, experiment)
+    if not rows:
+        raise NoRuns(_nothing(f"{uri}: experiment {experiment} has no runs", []))
+    return _frame(rows, [])
+
+
+def config_keys(frame: pd.DataFrame) -> list[str]:
+    """The columns of the configuration: those with a dot, of the groups a run is made of."""
+    groups = ("serving.", "model.", "device.", "workload.", "accuracy.")
+    return [column for column in frame.columns if column.startswith(groups)]
+
+
+def differing(frame: pd.DataFrame) -> list[str]:
+    """The configuration keys whose values are not the same in all rows: what a sweep varied."""
+    keys = [key for key in config_keys(frame) if not key.startswith(_NOT_VARIED)]
+    return [key for key in keys if frame[key].nunique(dropna=False) > 1]
+
+
+def _run_files(outputs: Path) -> Iterator[Path]:
+    """metrics.json of runs: not of their points, nor of attempts that were set aside, nor through `latest`."""
+    for path in outputs.glob("**/metrics.json"):
+        inside = path.relative_to(outputs).parts
+        if "latest" not in inside and not any(part.startswith("attempt-") for part in inside):
+            is_point = (path.parent.parent / "metrics.json").exists()
+            if not is_point:
+                yield path
+
+
+def _rows(run_dir: Path) -> Iterator[dict[str, Any]]:
+    whole = _metrics(run_dir / "metrics.json")
+    config = run_dir / "config.yaml"
+    params = _params(config) if config.exists() else {}
+    points = sorted(run_dir.glob("*_x*/metrics.json"))
+    about = {"run_dir": str(run_dir), "name": run_dir.parent.name, **params}
+    if not points:
+        yield {**about, "point": "", **whole}
+    for path in points:
+        figures = _metrics(path)
+        shared: dict[str, Any] = {key: whole[key] for key in _OF_THE_RUN if key in whole}
+        yield {**about, RATE: figures.get("rate"), "point": path.parent.name, **shared, **figures}
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    row = json.loads(path.read_text())
+    if not isinstance(row, dict) or "requests_total" not in row:
+        raise ValueError("it holds no figures of a run")
+    return {name: value for name, value in row.items() if not isinstance(value, list | dict)}
+
+
+def _params(path: Path) -> dict[str, str]:
+    config = OmegaConf.to_container(OmegaConf.load(path))
+    if not isinstance(config, Mapping):
+        raise ValueError("config.yaml is no mapping")
+    return flatten({str(key): value for key, value in config.items() if key != "name"})
+
+
+def _frame(rows: list[dict[str, Any]], skipped: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows)
+    for column in config_keys(frame):
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        if numbers.notna().eq(frame[column].notna() & (frame[column] != "")).all() and numbers.notna().any():
+            frame[column] = numbers
+    frame.attrs["skipped"] = skipped
     return frame
 
 
-__all__ = ["RecordsError", "load_requests", "load_runs"]
+def _nothing(text: str, skipped: list[str]) -> str:
+    unread = f" ({len(skipped)} could not be read)" if skipped else ""
+    return f"{text}{unread}; make a run first: python launch.py experiment=smoke"

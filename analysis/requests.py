@@ -1,0 +1,91 @@
+"""One run's requests, tokens, series and logits rows as tidy frames. It measures and judges nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from harness import records, timeline
+from harness.records import RecordsError, RequestRecord
+
+RECORDS = "records.parquet"
+
+
+def load_requests(run_dir: Path | str) -> pd.DataFrame:
+    """One row per request of a run folder (of every point, named in `point`), in order of index.
+
+    Columns: point, index, prompt_id, outcome, error, output_tokens, scheduled_s, sent_s, prefill_s, first_token_s,
+    ended_s (seconds after the start of the window; NaN = never, or unknown), ttft_ms and e2el_ms from the scheduled
+    time (from the sent time in a closed loop, which has no schedule), tpot_ms, lateness_ms. Raises RecordsError for a
+    missing, corrupt or foreign file.
+    """
+    return pd.concat([_requests(point, found) for point, found in _points(run_dir)], ignore_index=True)
+
+
+def load_token_gaps(run_dir: Path | str) -> pd.DataFrame:
+    """One row per gap between two chunks of a reply: point, index, time_s (when it ended), gap_ms, tokens."""
+    rows = [
+        {"point": point, "index": record.index, "time_s": at_ns / 1e9, "gap_ms": (at_ns - before_ns) / 1e6, "tokens": n}
+        for point, found in _points(run_dir)
+        for record in found
+        for before_ns, at_ns, n in zip(
+            record.chunk_times_ns, record.chunk_times_ns[1:], record.chunk_tokens[1:], strict=False
+        )
+    ]
+    return pd.DataFrame(rows, columns=["point", "index", "time_s", "gap_ms", "tokens"])
+
+
+def load_series(run_dir: Path | str) -> pd.DataFrame:
+    """Quantities over time: point, time_s (end of the interval), metric, value. Raises RecordsError."""
+    frames = []
+    for point, found in _points(run_dir):
+        course = timeline.series(found)
+        wide = pd.DataFrame({"time_s": course.end_s, **course.values})
+        frames.append(wide.melt("time_s", var_name="metric", value_name="value").assign(point=point))
+    return pd.concat(frames, ignore_index=True)
+
+
+def load_accuracy(run_dir: Path | str) -> pd.DataFrame:
+    """One row per logits row: prompt_id, position, and what was compared. Raises FileNotFoundError if none was kept."""
+    path = Path(run_dir) / "accuracy.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: the run kept no table of logits rows (accuracy=none, or it ended before)")
+    return pd.read_parquet(path)
+
+
+def _points(run_dir: Path | str) -> list[tuple[str, list[RequestRecord]]]:
+    """The records of a run's points by folder name; "" for a run of one rate."""
+    run_dir = Path(run_dir)
+    paths = [run_dir / RECORDS] if (run_dir / RECORDS).exists() else sorted(run_dir.glob(f"*/{RECORDS}"))
+    if not paths:
+        raise RecordsError(f"{run_dir / RECORDS}: no such file, nor one in a folder of a rate")
+    return [("" if path.parent == run_dir else path.parent.name, records.read(path)[0]) for path in paths]
+
+
+def _requests(point: str, found: list[RequestRecord]) -> pd.DataFrame:
+    phases = {phase.index: phase for phase in timeline.phases(found)}
+    prefill_s = [phases[record.index].prefill_s if record.index in phases else None for record in found]
+    frame = pd.DataFrame(
+        {
+            "point": point,
+            "index": [record.index for record in found],
+            "prompt_id": [record.prompt_id for record in found],
+            "outcome": [str(record.outcome) for record in found],
+            "error": [record.error for record in found],
+            "output_tokens": [record.output_tokens for record in found],
+            **{
+                f"{name}_s": pd.Series([getattr(record, f"{name}_ns") for record in found], dtype="float64") / 1e9
+                for name in ("scheduled", "sent", "first_token", "last_token", "ended")
+            },
+            "prefill_s": pd.Series(prefill_s, dtype="float64"),
+        }
+    )
+    since_s = frame["scheduled_s"].fillna(frame["sent_s"])
+    frame["ttft_ms"] = (frame["first_token_s"] - since_s) * 1e3
+    frame["e2el_ms"] = (frame["last_token_s"] - since_s) * 1e3
+    gaps = (frame["output_tokens"] - 1).where(frame["output_tokens"] > 1, np.nan)
+    frame["tpot_ms"] = (frame["last_token_s"] - frame["first_token_s"]) * 1e3 / gaps
+    frame["lateness_ms"] = (frame["sent_s"] - frame["scheduled_s"]) * 1e3
+    return frame.drop(columns="last_token_s")
