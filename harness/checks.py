@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
 
 from harness import samples
 from harness.arrivals import Schedule
@@ -153,7 +153,7 @@ def _course(finished: list[RequestRecord], metrics: Metrics, schedule: Schedule)
         third = len(values) // 3
         if ratio is None or 1 / DRIFT < ratio < DRIFT:
             continue
-        if stats.mannwhitneyu(values[:third], values[-third:]).pvalue > DRIFT_P_VALUE:
+        if _differ_by_chance(values[:third], values[-third:]):
             continue
         why = "it was not warm" if ratio < 1 else "it fell behind: the rate may be above what it can sustain"
         yield Reason(
@@ -174,6 +174,13 @@ def _course(finished: list[RequestRecord], metrics: Metrics, schedule: Schedule)
             f"only {steady:.1f} of {total:.1f} s lie between the first reply's end and the last send: throughput here "
             "describes filling and draining more than steady service",
         )
+
+
+def _differ_by_chance(first: NDArray[np.float64], last: NDArray[np.float64]) -> bool:
+    """Mann-Whitney's U test of two samples."""
+    from scipy import stats  # noqa: PLC0415  the import takes two seconds: only where there is something to test
+
+    return bool(stats.mannwhitneyu(first, last).pvalue > DRIFT_P_VALUE)
 
 
 def _sample_sizes(metrics: Metrics) -> Iterator[Reason]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from scipy import stats
-
 from harness.config import SearchConfig, SearchMode
 from harness.metrics import Metrics
 
@@ -207,6 +205,8 @@ def decide(step: Step, attainment: float) -> Answer:
 
     Clopper-Pearson interval (exact binomial) at 95 %; scipy.stats.binomtest(...).proportion_ci.
     """
+    from scipy import stats  # noqa: PLC0415  the import takes two seconds: only where something is searched for
+
     if not step.num_requests:
         return Answer.undecided
     interval = stats.binomtest(step.num_good, step.num_requests).proportion_ci(_CONFIDENCE, method="exact")
