@@ -59,7 +59,7 @@ class JudgeStream(asyncio.Protocol):
         """Parse what is whole."""
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        if not self.status:
+        if not self.status and lines:
             self.status = int(lines[0].split()[1])
         for line in lines:
             if line.startswith(b"{"):
@@ -80,7 +80,7 @@ class JudgeStream(asyncio.Protocol):
         """The answer. Raises BadAnswer unless every token came in a line of its own and the last line says the same."""
         if self.status != 200 or self._last.get("event") != "message":
             raise BadAnswer(f"status {self.status}, last line {orjson.dumps(self._last).decode()[:200]}")
-        said = self._last["data"][0]["generated_tokens"]
+        said = self._last["data"][0].get("generated_tokens")  # only the last line says it
         if not said == self.num_lines - 1 == self._asked:
             raise BadAnswer(f"{self._asked} tokens asked for, {self.num_lines - 1} lines came, {said} in the last line")
         return [token["id"] for token in self._last["data"][0]["tokens"]]
