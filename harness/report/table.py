@@ -122,11 +122,12 @@ def _points_table(view: RunView) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     table.add_column("load", style="dim", vertical="bottom")
     columns = {
-        "fin-\nished": None, "total\ntime s": "total_time_s", "requests\n/s": "requests_per_s",
+        "fin-\nished": None, "total\ntime s": "total_time_s", "req\n/s": "requests_per_s",
         "tokens\n/s": "output_tokens_per_s", "TTFT\np50": "ttft_ms_p50", "ms\np99": "ttft_ms_p99",
         "TPOT\np50": "tpot_ms_p50", "ms \np99": "tpot_ms_p99",
     }  # fmt: skip
     if view.slo:
+        del columns["req\n/s"]  # what room there is goes to what was searched for
         columns["SLO\nmet %"] = f"slo_attainment_{view.slo}"
     for name in columns:
         table.add_column(name, justify="right", vertical="bottom")

@@ -107,6 +107,17 @@ def test_table_fits_80_columns_without_cutting(comparisons):
     assert "2/s: of 1500 requests 1 lost" in text
 
 
+def test_table_of_a_search_has_its_finding_and_the_share_that_met_the_slo(comparisons):
+    full = metrics(requests_total=1500, requests_finished=1500, slo_attainment={"chat": 0.987}, ttft_ms_p99=12345.6)
+    points = {"10/s #1": full, "8.165/s #12": full}
+    text = printed(view(points, comparisons["bad"], finding="99% meet it at 8.165 requests/s", slo="chat"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "search    99% meet it at 8.165 requests/s" in text
+    row = next(line for line in text.splitlines() if line.startswith("8.165/s #12"))
+    assert row.rstrip().endswith(" 98.7")
+
+
 def test_numbers_for_people():
     assert [number(value) for value in (0, 3, 0.5, 0.001234, 1.23456, 99.999, 1234.5, 56789.0, 1e-7, -2.5)] == [
         "0", "3", "0.5", "0.001234", "1.235", "100.00", "1,234", "56,789", "1e-07", "-2.500",
