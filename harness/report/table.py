@@ -133,7 +133,8 @@ def _points_table(view: RunView) -> Table:
         table.add_column(name, justify="right", vertical="bottom")
     few = False
     for point in view.points:
-        finished = f"{figure(point.metrics, 'requests_finished')}/{figure(point.metrics, 'requests_total')}"
+        finished, total = (figure(point.metrics, f"requests_{name}") for name in ("finished", "total"))
+        finished = total if view.slo and finished == total else f"{finished}/{total}"
         cells = [Text(percentile(point.metrics, name, 3)) if name else Text(finished) for name in columns.values()]
         if view.slo:
             share = point.metrics.get(f"slo_attainment_{view.slo}")
