@@ -43,10 +43,12 @@ class Task:
     data: str
     num_records: int
     rule: str
+    lengths: str = ""  # output tokens of the default data's records, where they ship with the harness
 
 
+_LENGTHS = Path(__file__).parents[1] / "conf" / "data" / "output_lengths.csv"
 TASKS = {
-    1: Task("alpaca_5010.json", 1500, "X * T must be 1500 (the speed task)"),
+    1: Task("alpaca_5010.json", 1500, "X * T must be 1500 (the speed task)", str(_LENGTHS)),
     2: Task("alpaca_521.json", 500, "X must be 0.1 and T 5000 (the accuracy task)"),
 }
 
@@ -136,12 +138,13 @@ def _check_rule(options: argparse.Namespace, count: int) -> None:
 
 def _dataset(options: argparse.Namespace, task: Task) -> DatasetConfig:
     path = options.data or task.data
-    if not options.lengths and not options.tokenizer and not path.endswith(".jsonl"):
+    lengths = options.lengths or ("" if options.data or options.tokenizer else task.lengths)
+    if not lengths and not options.tokenizer and not path.endswith(".jsonl"):
         raise ValueError("--tokenizer or --lengths: one is needed to know how many tokens each request asks for")
     return DatasetConfig(
         format=DatasetFormat.jsonl if path.endswith(".jsonl") else DatasetFormat.alpaca,
         path=path,
-        lengths_path=options.lengths,
+        lengths_path=lengths,
         lengths_by_index=True,
         tokenizer_path=options.tokenizer,
         max_new_tokens=options.max_new_tokens,
@@ -168,7 +171,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--host", default="127.0.0.1")
     made.add_argument("--data", default="", help="prompts (.json as Alpaca, or .jsonl); default: the task's file here")
     made.add_argument("--tokenizer", default="", help="SentencePiece model that counts each record's output tokens")
-    made.add_argument("--lengths", default="", help="CSV whose output_tokens column gives them instead, row by record")
+    lengths_help = "CSV whose output_tokens column gives them instead, row by record (task 1's own data: shipped)"
+    made.add_argument("--lengths", default="", help=lengths_help)
     made.add_argument("--max-new-tokens", type=int, default=4096, help="cap on each request's output tokens")
     made.add_argument("--any-size", action="store_true", help="do not insist on the task's number of requests")
     made.add_argument("--seed", type=int, default=0, help="of the pauses")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -60,6 +61,24 @@ def test_judge_against_our_own_front_end(tmp_path: Path) -> None:
     assert [r.token_ids for r in kept[:8]] == [expected_tokens(list(f"Do {i}".encode()), i + 2) for i in range(8)]
     assert f"Exec Time: {account['exec_time_s']:.2f} s" in done.stdout
     assert account["exec_time_s"] >= account["arrival_floor_s"]
+
+
+def test_judge_with_the_contest_s_own_options_at_full_size(tmp_path: Path) -> None:
+    """1500 requests at once, each asking for what the contest's record asks for; the prompts here are invented."""
+    rows = [{"instruction": f"Do {i}", "input": "", "output": "x"} for i in range(5010)]
+    (tmp_path / "alpaca_5010.json").write_text(json.dumps(rows))
+    server = Reference(tmp_path / "log")
+    options = ["--task", 1, "-X", 500, "-T", 3, "-P", server.url.rpartition(":")[2], "-O", "out"]
+    done = subprocess.run(
+        command("harness.judge", *options), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    server.close()
+    assert done.returncode == 0, done.stderr[-500:]
+    account = json.loads((tmp_path / "out" / "account_500.0_x.json").read_text())
+    assert account["requests_finished"] == account["requests_total"] == 1500
+    assert account["output_tokens_total"] == 98_086
+    assert len(json.loads((tmp_path / "out" / "result_500.0_x.json").read_text())) == 1500
 
 
 def test_judge_interrupted_keeps_what_it_has(tmp_path: Path) -> None:
