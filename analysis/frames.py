@@ -20,6 +20,7 @@ from harness.tracking.tracked_run import flatten
 RATE = "workload.arrivals.rate"
 # Of the configuration: where things go, not what is run.
 _NOT_VARIED = ("name", "outputs_dir", "tracking.", "sweep.", "resume")
+_COPIES = {"latest", "mlartifacts"}  # the newest run by another name, and what MLflow keeps
 # What a point's own figures do not say.
 _OF_THE_RUN: tuple[str, ...] = ("verdict", "accuracy_status", "complete", "config_digest")
 
@@ -76,10 +77,10 @@ def differing(frame: pd.DataFrame) -> list[str]:
 
 
 def _run_files(outputs: Path) -> Iterator[Path]:
-    """metrics.json of runs: not of their points, nor of attempts that were set aside, nor through `latest`."""
+    """metrics.json of runs, each once: not of their points, nor of attempts that were set aside."""
     for path in outputs.glob("**/metrics.json"):
         inside = path.relative_to(outputs).parts
-        if "latest" not in inside and not any(part.startswith("attempt-") for part in inside):
+        if not _COPIES & set(inside) and not any(part.startswith("attempt-") for part in inside):
             is_point = (path.parent.parent / "metrics.json").exists()
             if not is_point:
                 yield path

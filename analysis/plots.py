@@ -56,7 +56,8 @@ def against(axes: Axes, frame: pd.DataFrame, x: str, ys: Sequence[str], label: s
         low, high = f"{y}_ci95_low", f"{y}_ci95_high"
         if low in ordered and high in ordered:
             axes.fill_between(ordered[x], ordered[low], ordered[high], alpha=0.15, color=COLOURS[order % len(COLOURS)])
-    axes.set(xlabel=x, ylabel=label, ylim=(0, None))
+    axes.set(xlabel=x, ylabel=label)
+    _from_zero(axes)
     axes.legend()
     return axes
 
@@ -68,7 +69,8 @@ def effect(axes: Axes, frame: pd.DataFrame, knob: str, metric: str) -> Axes:
     axes.plot(range(len(names)), [group.mean() for group in groups], marker="_", markersize=18)
     for place, group in enumerate(groups):
         axes.plot([place] * len(group), group, "o", color=COLOURS[0], alpha=0.5)
-    axes.set(xlabel=knob, ylabel=metric, xticks=range(len(names)), xticklabels=names, ylim=(0, None))
+    axes.set(xlabel=knob, ylabel=metric, xticks=range(len(names)), xticklabels=names, xlim=(-0.5, len(names) - 0.5))
+    _from_zero(axes)
     return axes
 
 
@@ -131,3 +133,8 @@ def intervals(axes: Axes, comparison: pd.DataFrame) -> Axes:
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.invert_yaxis()
     return axes
+
+
+def _from_zero(axes: Axes) -> None:
+    """Show the whole range from 0, so that lengths can be compared by eye."""
+    axes.set_ylim(0, axes.dataLim.y1 * 1.08 or 1)

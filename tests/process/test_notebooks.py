@@ -66,6 +66,7 @@ def test_a_notebook_on_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
 def test_folders_and_mlflow_tell_the_same(outputs: Path, tmp_path: Path) -> None:
     folders, tracked = load_runs(outputs), load_tracked_runs(outputs=outputs)
     sweep = folders[folders["name"].str.endswith("_sweep")].set_index("serving.batch.decode")
+    assert len(folders) == 4, "two variants and two rates, and none of MLflow's copies"
     assert differing(folders[folders["point"] == ""]) == ["serving.batch.decode"]
     rows = tracked[tracked["parent_run_id"] != ""].set_index("serving.batch.decode")
     assert sorted(sweep.index) == sorted(rows.index) == [1, 4]
