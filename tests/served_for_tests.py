@@ -1,4 +1,4 @@
-"""Serves prompts as the engine does, in one process: scheduler, step arrays, runner, sampler, captures; no link, no HTTP.
+"""Serves prompts as the engine does, in one process: scheduler, step arrays, runner, sampler, captures. No link.
 
 Then the harness's own comparison judges what was captured. Any model will do.
 """
