@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
 import sys
 import time
@@ -47,6 +48,13 @@ async def wave(port: int, prompts: list[str | list[int]], max_new_tokens: int) -
     return {"wall_s": wall_s, "cpu_s": spent_s, "token_ids": [stream.token_ids() for stream in streams]}
 
 
+def say(content: dict[str, Any]) -> None:
+    """One line to stdout, whole: an unbuffered print() may lose what a pipe does not take at once."""
+    rest = memoryview(json.dumps(content).encode() + b"\n")
+    while rest:
+        rest = rest[os.write(sys.stdout.fileno(), rest) :]
+
+
 def main() -> None:
     """Exits 0 at the end of stdin, 1 after a bad answer."""
     die_with_parent()
@@ -57,9 +65,9 @@ def main() -> None:
         try:
             result = uvloop.run(wave(port, **json.loads(line)))
         except (BadAnswer, OSError) as error:
-            print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+            say({"error": f"{type(error).__name__}: {error}"})
             sys.exit(1)
-        print(json.dumps(result), flush=True)
+        say(result)
 
 
 if __name__ == "__main__":

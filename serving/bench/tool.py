@@ -56,8 +56,15 @@ class Tool:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
+                answer = self._parsed(line)
                 if "error" in answer:
                     raise ToolFailed(f"{self._module}: {answer['error']}")
                 return answer
         raise ToolFailed(f"{self._module} ended with {self._process.wait()} (log: {self._log_path})")
+
+    def _parsed(self, line: str) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise ToolFailed(f"{self._module} answered with no JSON: {error}") from None
+        return answer
