@@ -1,7 +1,7 @@
 """What the server and its machine did around one timed window: samples during it, the server's own figures beside it.
 
-The sampler is a process of its own; the server is asked for its step timings (GET /stats) just before the window and
-just after it, never inside. A server that has no such page is one that says nothing.
+The sampler is a process of its own; the server is asked for its step timings (GET /stats, GET /stats/steps) just before
+the window and just after it, never inside. A server that has no such page is one that says nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from harness import client, telemetry
+from harness import client, steps, telemetry
 from harness.server import Server
 from harness.telemetry import MachineUse, Telemetry
 from harness.tracking import series
@@ -43,7 +43,8 @@ class Observer:
     """Watches from `__enter__` until it is asked to `conclude`, or the block ends.
 
     Writes telemetry.parquet (metric, time_s since the window's start, value) and, if the server has step timings,
-    server_stats.json into `folder`; raw samples go to `scratch` meanwhile, so that a killed run leaves them.
+    server_stats.json and steps.parquet (one row per step of the window) into `folder`; raw samples go to
+    `scratch` meanwhile, so that a killed run leaves them.
     """
 
     def __init__(self, server: Server, folder: Path, scratch: Path, npu_ids: list[int]) -> None:
@@ -62,13 +63,16 @@ class Observer:
         return self
 
     def conclude(self, start_ns: int, end_ns: int) -> Observation:
-        """Stop sampling and write both files; times are the window's, on CLOCK_MONOTONIC."""
+        """Stop sampling and write the files; times are the window's, on CLOCK_MONOTONIC."""
         rows = self._stop()
         series.write(self._folder / TELEMETRY, telemetry_series(rows, start_ns))
         after = server_stats(self._server)
         if self._before is not None and after is not None:
             path = self._folder / SERVER_STATS
             path.write_bytes(orjson.dumps({"before": self._before, "after": after}, option=orjson.OPT_INDENT_2))
+            table = steps.of_window(self._before, server_steps(self._server))
+            if table is not None:
+                steps.write(self._folder / steps.FILE_NAME, table)
         return Observation(telemetry.use_between(rows, start_ns, end_ns), step_figures(self._before, after))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -81,10 +85,22 @@ class Observer:
 
 def server_stats(server: Server) -> dict[str, Any] | None:
     """The server's /stats page; None if it has none, cannot be reached, or means something else by that name."""
+    page = _page(server, "/stats")
+    return page if page is not None and isinstance(page.get("engine"), dict) else None
+
+
+def server_steps(server: Server) -> dict[str, Any] | None:
+    """The server's /stats/steps page; None as for `server_stats`."""
+    page = _page(server, "/stats/steps")
+    return page if page is not None and steps.is_page(page) else None
+
+
+def _page(server: Server, path: str) -> dict[str, Any] | None:
+    """A JSON object that the server has at this path, or None."""
     where = client.target(server.url)
     scheme = "https" if where.tls else "http"
     host = f"[{where.host}]" if ":" in where.host else where.host
-    request = urllib.request.Request(f"{scheme}://{host}:{where.port}{where.prefix}/stats")
+    request = urllib.request.Request(f"{scheme}://{host}:{where.port}{where.prefix}{path}")
     if server.api_key:
         request.add_header("Authorization", f"Bearer {server.api_key}")
     try:
@@ -92,8 +108,7 @@ def server_stats(server: Server) -> dict[str, Any] | None:
             page = orjson.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException):
         return None
-    known = isinstance(page, dict) and isinstance(page.get("engine"), dict)
-    return page if known else None
+    return page if isinstance(page, dict) else None
 
 
 def step_figures(before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, float]:

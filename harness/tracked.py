@@ -26,6 +26,7 @@ _FILES = (
     "records.parquet",
     "telemetry.parquet",
     "series.parquet",
+    "steps.parquet",
     "accuracy.parquet",
     "server_stats.json",
     "search.json",

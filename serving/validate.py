@@ -20,6 +20,7 @@ def problems(stack: StackConfig) -> list[str]:
 def _at_least(stack: StackConfig) -> Iterator[str]:
     serving, device = stack.serving, stack.device
     lower_bounds: list[tuple[str, float, float]] = [
+        ("serving.num_steps_kept", serving.num_steps_kept, 1),
         ("serving.batch.decode", serving.batch.decode, 1),
         ("serving.cache.block_size", serving.cache.block_size, 1),
         ("serving.cache.num_blocks", serving.cache.num_blocks, 2),

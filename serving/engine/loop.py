@@ -40,7 +40,7 @@ class EngineLoop:
     def __init__(self, device_index: int, serving: ServingConfig, live: LiveRequests) -> None:
         self.device_index = device_index
         self.live = live
-        self.ring = StepRing()
+        self.ring = StepRing(serving.num_steps_kept)
         self.scheduler = Scheduler(serving)
         self.worker: Worker | None = None
         self.num_attached = 0  # agents so far: one more than restarts
@@ -164,6 +164,7 @@ class EngineLoop:
                 kind=flight.plan.kind,
                 num_seqs=len(flight.plan.sequences),
                 num_tokens=len(flight.plan.input_ids),
+                context_tokens=sum(flight.plan.context_lengths),
                 step=result.arrived_ns - max(flight.planned_ns, previous_start_ns if flight.continuing else 0),
                 plan=flight.sent_ns - flight.planned_ns,
                 link_out=result.received_ns - max(flight.sent_ns, previous_done_ns),

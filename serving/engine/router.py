@@ -205,6 +205,10 @@ class Engine:
         self._was_ready = True
         self._ready.set()
 
+    def steps(self) -> dict[str, object]:
+        """{"agents": [StepRing.rows()]}: every step whose timings are still kept."""
+        return {"agents": [loop.ring.rows() for loop in self._loops]}
+
     def stats(self) -> dict[str, object]:
         """State, counts since the start, and per agent its gauges and step timings; all of it JSON-able.
 

@@ -1,4 +1,4 @@
-"""Timings of the newest steps in a ring allocated once, and step-time histograms since the start. Knows no clock."""
+"""The newest steps in a ring allocated once, and step-time histograms since the start. Knows no clock."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from serving.link.step import StepKind
 
-CAPACITY = 4096
 PARTS = ("plan", "link_out", "agent_pre", "forward", "sample", "link_back", "publish", "device_gap")
-_COLUMNS = ("kind", "num_seqs", "num_tokens", "step", *PARTS)
+_SIZES = ("kind", "num_seqs", "num_tokens", "context_tokens")
+_TIMES = ("step", *PARTS)
 _PERCENTILES = (50, 90, 99, 100)
 # Upper bounds in seconds, for Prometheus.
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -21,6 +21,7 @@ BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 class StepTimes:
     """One step, in ns. The parts of a pipelined step overlap with those of its neighbours.
 
+    num_tokens: fed in this step. context_tokens: in the cache once it has run, of all its sequences together.
     plan: choosing sequences and writing arrays. link_out: until the agent has read it, without the wait for the step
     before. agent_pre: building the batch. forward, sample: as they say. link_back: reply sent until read here.
     publish: handing events to their readers. device_gap: device idle between the step before and this one, 0 if the
@@ -31,6 +32,7 @@ class StepTimes:
     kind: StepKind
     num_seqs: int
     num_tokens: int
+    context_tokens: int
     step: int
     plan: int
     link_out: int
@@ -43,20 +45,21 @@ class StepTimes:
 
 
 class StepRing:
-    """The newest CAPACITY steps, and histograms of them all."""
+    """The newest `capacity` steps, and histograms of them all."""
 
-    def __init__(self) -> None:
-        self._values = np.zeros((CAPACITY, len(_COLUMNS)), np.int64)
+    def __init__(self, capacity: int) -> None:
+        self._values = np.zeros((capacity, len(_SIZES) + len(_TIMES)), np.int64)
         self.count = 0
         self._histograms = {kind: [0] * (len(BUCKETS_S) + 1) for kind in StepKind}
         self._sums_ns = dict.fromkeys(StepKind, 0)
 
     def add(self, times: StepTimes) -> None:
         """Record one step."""
-        self._values[self.count % CAPACITY] = (
+        self._values[self.count % len(self._values)] = (
             times.kind,
             times.num_seqs,
             times.num_tokens,
+            times.context_tokens,
             times.step,
             times.plan,
             times.link_out,
@@ -73,23 +76,36 @@ class StepRing:
 
     def summary(self) -> dict[str, dict[str, object]]:
         """Per kind of step in the ring: count, mean sequences and tokens, and percentiles of each part in us."""
-        values = self._values[: min(self.count, CAPACITY)]
+        values = self._values[: self.count]
         result: dict[str, dict[str, object]] = {}
         for kind in StepKind:
             of_kind = values[values[:, 0] == kind]
             if not len(of_kind):
                 continue
-            percentiles = np.percentile(of_kind[:, 3:], _PERCENTILES, axis=0) / 1e3
+            percentiles = np.percentile(of_kind[:, len(_SIZES) :], _PERCENTILES, axis=0) / 1e3
             result[kind.name] = {
                 "count": len(of_kind),
                 "mean_num_seqs": float(of_kind[:, 1].mean()),
                 "mean_num_tokens": float(of_kind[:, 2].mean()),
                 **{
                     f"{part}_us": {f"p{p}": round(float(percentiles[i, j]), 1) for i, p in enumerate(_PERCENTILES)}
-                    for j, part in enumerate(_COLUMNS[3:])
+                    for j, part in enumerate(_TIMES)
                 },
             }
         return result
+
+    def rows(self) -> dict[str, object]:
+        """Every step in the ring, oldest first, as columns: {"first", "kind", "num_seqs", …, "step_ns", "plan_ns", …}.
+
+        first: how many older steps are no longer here. kind: StepKind's name. Columns are lists of one length.
+        """
+        first = max(0, self.count - len(self._values))
+        values = (
+            np.roll(self._values, -(self.count % len(self._values)), axis=0) if first else self._values[: self.count]
+        )
+        names = (*_SIZES, *(f"{part}_ns" for part in _TIMES))
+        columns: dict[str, object] = {name: values[:, j].tolist() for j, name in enumerate(names)}
+        return {"first": first, **columns, "kind": [StepKind(kind).name for kind in values[:, 0].tolist()]}
 
     def histogram(self) -> dict[str, dict[str, object]]:
         """Per kind of step since the start: cumulative counts per upper bound (the last is +Inf), and the sum in s."""

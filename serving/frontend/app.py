@@ -43,6 +43,7 @@ class App:
             "/healthz": pages.healthz,
             "/readyz": pages.readyz,
             "/stats": pages.stats,
+            "/stats/steps": pages.steps,
             "/metrics": pages.metrics,
             "/v1/models": pages.models,
             "/serving/get_bs": pages.batch_size,

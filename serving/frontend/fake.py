@@ -54,6 +54,9 @@ class FrontendFake:
     def stats(self) -> dict[str, Any]:
         return self._engine.stats()
 
+    def steps(self) -> dict[str, Any]:
+        return self._engine.steps()
+
     async def _answer(self, request: GenerationRequest) -> AsyncIterator[list[Event]]:
         submitted_ns = time.monotonic_ns()
         num_prompt, num_output = len(request.prompt_ids), request.sampling.max_new_tokens

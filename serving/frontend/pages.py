@@ -46,6 +46,10 @@ class Pages:
             }
         )
 
+    def steps(self) -> web.Response:
+        """Sizes and timings of the newest steps, one by one (serving.num_steps_kept)."""
+        return _json(self._engine.steps())
+
     def metrics(self) -> web.Response:
         """The same for Prometheus."""
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})

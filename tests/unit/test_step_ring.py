@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from serving.engine.step_ring import BUCKETS_S, CAPACITY, StepRing, StepTimes
+from serving.engine.step_ring import BUCKETS_S, StepRing, StepTimes
 from serving.link.step import StepKind
+
+CAPACITY = 64
 
 
 def times(kind: StepKind, step_ns: int, num_seqs: int = 2) -> StepTimes:
-    return StepTimes(kind, num_seqs, 7, step_ns, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000)
+    return StepTimes(kind, num_seqs, 7, 70, step_ns, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000)
 
 
 def test_percentiles_are_per_kind_and_in_microseconds():
-    ring = StepRing()
+    ring = StepRing(128)
     for step_ns in range(1_000, 101_000, 1_000):
         ring.add(times(StepKind.decode, step_ns))
     ring.add(times(StepKind.prefill, 9_000_000, num_seqs=5))
@@ -23,7 +25,7 @@ def test_percentiles_are_per_kind_and_in_microseconds():
 
 
 def test_the_ring_forgets_the_oldest_and_histograms_do_not():
-    ring = StepRing()
+    ring = StepRing(CAPACITY)
     ring.add(times(StepKind.decode, 10**12))
     for _ in range(CAPACITY):
         ring.add(times(StepKind.decode, 700_000))
@@ -35,4 +37,22 @@ def test_the_ring_forgets_the_oldest_and_histograms_do_not():
 
 
 def test_no_steps_no_summary():
-    assert StepRing().summary() == {}
+    assert StepRing(CAPACITY).summary() == {}
+
+
+def test_rows_are_the_newest_steps_in_order():
+    ring = StepRing(4)
+    for step_ns in (1, 2, 3):
+        ring.add(times(StepKind.decode, step_ns))
+    assert ring.rows()["first"] == 0 and ring.rows()["step_ns"] == [1, 2, 3]
+    for step_ns in (4, 5):
+        ring.add(times(StepKind.prefill, step_ns, num_seqs=step_ns))
+    rows = ring.rows()
+    assert rows["first"] == 1
+    assert rows["step_ns"] == [2, 3, 4, 5]
+    assert rows["kind"] == ["decode", "decode", "prefill", "prefill"]
+    assert rows["num_seqs"] == [2, 2, 4, 5]
+    assert (
+        rows["context_tokens"] == [70] * 4 and rows["forward_ns"] == [4000] * 4 and rows["device_gap_ns"] == [8000] * 4
+    )
+    assert {len(column) for name, column in rows.items() if name != "first"} == {4}
