@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from serving.config import ModelKind, StackConfig, WeightSource
 
 _CACHED_PREFILL_KINDS = (ModelKind.arithmetic,)  # models that can prefill over context already in the cache
-_NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
+NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -84,7 +84,7 @@ def _model(stack: StackConfig) -> Iterator[str]:
     model, dtype = stack.model, stack.device.dtype
     if not model.name:
         yield "model.name=: must not be empty"
-    if model.source in _NEEDS_PATH and not model.path:
+    if model.source in NEEDS_PATH and not model.path:
         yield f"model.path=: model.source={model.source} needs the path of a file or folder"
     if (model.kind is ModelKind.arithmetic) != (model.source is WeightSource.none):
         yield (

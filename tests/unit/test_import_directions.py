@@ -29,6 +29,11 @@ ROOMS: dict[str, set[str]] = {
     "serving.fake": set(),
     "serving.memory": {"serving.config", "serving.link.layout"},
     "serving.lifeline": set(),
+    "serving.doctor": {
+        "serving.config", "serving.link.layout", "serving.memory", "serving.supervisor", "serving.validate"
+    },
+    # An entry point like launch.py: it composes the configuration that people type.
+    "serving.doctor.__main__": {"conf", "serving.config", "serving.doctor", "serving.validate"},
     "serving.stack_file": {"serving.config"},
     "serving.model_folder": {"serving.config"},
     "serving.identity": {"serving.config", "serving.model_folder"},
