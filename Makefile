@@ -50,3 +50,7 @@ ui: setup  ## open the MLflow UI on the runs in outputs/
 
 clean:  ## remove the environment and caches, never outputs/
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: bench-tracking
+bench-tracking: setup  ## what logging a run to MLflow costs: batched, and value by value
+	$(RUN) -m harness.tracking.bench

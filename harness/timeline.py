@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.records import RequestRecord
 
 Values = NDArray[np.float64]
-MAX_POINTS = 120  # of a series
+MAX_POINTS = 60  # of a series, unless asked for otherwise
 _NICE_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
 
 

@@ -87,7 +87,7 @@ def gantt(point: PointView) -> list[Figure]:
     rows = [every[row] for row in keep]
     height = TOP + BOTTOM + max(120, min(620, 9 * len(rows)))
     x = axis("time since the start, s", [0.0, max(row.ended_s for row in rows)])
-    y = Axis("requests, in order of sending", 0.0, float(len(rows)))
+    y = Axis("requests", 0.0, float(len(rows)))
     chart = Chart("Timeline of requests", x, y, _WIDE, height)
     for place, row in enumerate(rows):
         _gantt_row(chart, len(rows) - place - 1, row)
@@ -97,7 +97,8 @@ def gantt(point: PointView) -> list[Figure]:
     legend.append(("decode", PHASES["decode"]))
     if any(row.outcome != Outcome.finished for row in rows):
         legend.append(("did not finish", FAILED))
-    note = "" if len(rows) == len(every) else f"{len(rows)} of {len(every):,} requests, evenly chosen"
+    shown = "a line each" if len(rows) == len(every) else f"{len(rows)} of {len(every):,} requests, evenly chosen"
+    note = f"{shown}, in order of sending"
     svg = chart.render(y_names=[""])
     return [Figure("Timeline of requests", svg, note, legend, wide=True)]
 

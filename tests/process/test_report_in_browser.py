@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.report import write_report
+from harness.report.sweep_page import write_sweep_report
+from harness.sweep.table import SweepRow, mark
 from tests.process.browser_for_tests import LAPTOP, PHONE, browser, needs_browser
 from tests.unit.report_for_tests import point, run
 
@@ -19,6 +21,22 @@ _TEXT_PX = (
 _TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 _LINE = "getComputedStyle(document.querySelector('polyline')).stroke"
+
+
+async def test_a_sweep_s_report_is_readable_on_a_phone_too(tmp_path: Path) -> None:
+    knobs = ["serving.batch.decode", "serving.cache.block_size", "serving.prefill.max_tokens"]
+    rows = [
+        SweepRow(number, dict.fromkeys(knobs, str(number)), dict(point(10.0 + number).metrics), number != 2, "too slow")
+        for number in range(4)
+    ]
+    mark(rows)
+    url = write_sweep_report(tmp_path, "laptop: sweep over three knobs", rows, knobs, "outputs/x").as_uri()
+    async with browser(tmp_path / "profile") as page:
+        for width in (PHONE, LAPTOP):
+            await page.open(url, width, "dark")
+            assert await page.value(_TOO_WIDE) <= 0, width
+            assert await page.value(_TEXT_PX) >= 9, width
+        assert set(page.requests()) == {url} and page.complaints() == []
 
 
 async def test_a_report_is_readable_on_every_page(tmp_path: Path) -> None:
