@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -71,6 +72,10 @@ def measure(folder: Path, cache_dir: Path, num_rounds: int) -> dict[str, Any]:
                     rate = size * count / alone["wall_s"]
                     bare_rates[size].append(rate)
                     ratios[size].append(wave.tokens_per_s / rate)
+                    what = (
+                        f"round {round_number}, batch {size}: bare {rate:.1f}, engine {wave.tokens_per_s:.1f} tokens/s"
+                    )
+                    print(what, file=sys.stderr, flush=True)
                     num_equal += equal_tokens(alone["token_ids"], wave.token_ids)
                     num_compared += size * count
         steps = server.steps()
