@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help setup lock bench bench-engine soak bench-fidelity test lint ui clean
+.PHONY: help setup lock bench bench-engine bench-captures bench-allclose soak bench-fidelity test lint ui clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -41,6 +41,12 @@ lint: setup  ## ruff and mypy
 
 bench-engine: setup  ## what the engine costs: ratios to the ideal, ladder of fakes, idle, real model (about 10 min)
 	$(RUN) -m serving.bench $(ARGS)
+
+bench-captures: setup  ## what capturing logits costs a step when nobody asks: the engine with and without it
+	$(RUN) -m serving.bench.captures $(ARGS)
+
+bench-allclose: setup  ## our comparison of logits beside the plain NumPy loop (writes 5.2 GB; smaller: ARGS="--rows 2000")
+	$(RUN) -m harness.bench_allclose $(ARGS)
 
 soak: setup  ## ten minutes of random load with random disconnects (shorter: make soak ARGS="--minutes 1")
 	$(RUN) -m serving.bench.soak $(ARGS)

@@ -56,7 +56,8 @@ ROOMS: dict[str, set[str]] = {
         "serving.stack_file", "serving.model_folder", "serving.fake",
     },
     "serving.bench": {
-        "serving.agent.arithmetic", "serving.config", "serving.fake", "serving.lifeline", "serving.supervisor"
+        "serving.agent.arithmetic", "serving.agent.runner", "serving.agent.sampler", "serving.config", "serving.engine",
+        "serving.fake", "serving.lifeline", "serving.link", "serving.supervisor",
     },
     "serving.model": {
         "serving.config", "serving.link.step", "serving.tokenizer", "serving.status", "serving.lifeline",
