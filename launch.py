@@ -26,6 +26,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+import acceptance
 import sweeps
 from conf import preflight
 from conf.preflight import ConfigError
@@ -230,7 +231,8 @@ def start_job(config: PlumblineConfig, info: RunInfo, console: Console) -> int:
     """Say where the run's folder is, and run it. Raises KeyboardInterrupt when it was interrupted and put away."""
     point_latest_at(info.run_dir, Path(config.outputs_dir))
     console.print(f"{config.name} → {info.run_dir} {info.variant}".strip(), markup=False, soft_wrap=True)
-    code = run_job(config, info, console)
+    with acceptance.packed(config, stack_config(config, info.run_dir), info, console):
+        code = run_job(config, info, console)
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     return code
@@ -242,7 +244,7 @@ def check(overrides: list[str], multirun: bool) -> list[sweeps.Variant]:
     for job_overrides in preflight.variants(overrides, multirun):
         config = preflight.compose_config(job_overrides)
         external_url = config.serving.url if config.serving.external else None
-        found = harness_problems(harness_config(config), external_url)
+        found = harness_problems(harness_config(config), external_url) + acceptance.problems(config)
         if external_url is None:
             found += stack_problems(stack_config(config, Path.cwd()))
         if found:

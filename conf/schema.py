@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hydra.core.config_store import ConfigStore
 
-from harness.config import AccuracyConfig, SweepConfig, TrackingConfig, WorkloadConfig
+from harness.config import AcceptanceConfig, AccuracyConfig, SweepConfig, TrackingConfig, WorkloadConfig
 from serving.config import DeviceConfig, ModelConfig, ServingConfig
 
 
@@ -22,6 +22,7 @@ class PlumblineConfig:
     workload: WorkloadConfig = field(default_factory=WorkloadConfig)
     accuracy: AccuracyConfig = field(default_factory=AccuracyConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     resume: bool = True  # a multirun goes on where the same one was interrupted; false = start anew
 

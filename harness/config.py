@@ -172,6 +172,13 @@ class SweepConfig:
 
 
 @dataclass
+class AcceptanceConfig:
+    """A run whose results somebody else wants to have (docs/on_device.md)."""
+
+    enabled: bool = False  # examine the machine first, and pack the finished run into <run>/<name>.zip
+
+
+@dataclass
 class HarnessConfig:
     """All the harness needs besides a server."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # Parameters that change where results go, not what is measured.
-_NOT_MEASURED = ("name", "outputs_dir", "tracking.", "sweep.", "resume")
+_NOT_MEASURED = ("name", "outputs_dir", "tracking.", "sweep.", "acceptance.", "resume")
 
 
 @dataclass

@@ -15,8 +15,9 @@ LINE_CAP = 300
 ROOMS: dict[str, set[str]] = {
     "launch": {
         "conf", "harness", "sweeps", "serving.supervisor", "serving.config", "serving.child", "serving.validate",
-        "serving.tokenizer", "serving.identity",
+        "serving.tokenizer", "serving.identity", "acceptance",
     },
+    "acceptance": {"conf", "harness", "serving.config", "serving.doctor"},
     "sweeps": {"conf", "harness"},
     "serve": {"conf", "serving.supervisor", "serving.config", "serving.validate"},
     "conf": {"serving.config", "harness.config"},
@@ -78,7 +79,7 @@ def modules() -> Iterator[tuple[str, Path]]:
     for room in ("conf", "harness", "serving", "analysis"):
         for path in sorted((ROOT / room).rglob("*.py")):
             yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
-    yield from ((name, ROOT / f"{name}.py") for name in ("launch", "sweeps"))
+    yield from ((name, ROOT / f"{name}.py") for name in ("launch", "sweeps", "acceptance"))
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:
