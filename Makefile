@@ -4,13 +4,17 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
+DEVICE ?= cpu
+ifeq ($(filter cpu ascend,$(DEVICE)),)
+  $(error DEVICE=$(DEVICE): must be cpu or ascend)
+endif
 export PYTHONUNBUFFERED = 1
 
 .PHONY: help setup lock bench bench-engine bench-captures bench-allclose soak bench-fidelity test lint ui clean
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-setup: $(STAMP)  ## create .venv and install the pinned packages
+setup: $(STAMP) $(if $(filter ascend,$(DEVICE)),setup-ascend)  ## create .venv and install the pinned packages (DEVICE=ascend: for an NPU)
 
 # uv is quick; pip is the fallback where only pip knows how to reach the registry (a mirror in pip.conf, say).
 $(STAMP): requirements.lock Makefile
@@ -60,3 +64,14 @@ clean:  ## remove the environment and caches, never outputs/
 .PHONY: bench-tracking
 bench-tracking: setup  ## what logging a run to MLflow costs: batched, and value by value
 	$(RUN) -m harness.tracking.bench
+
+# Only Python packages: driver, firmware and CANN are installed as docs/ascend_setup.md says. Not verified on device.
+.PHONY: setup-ascend lock-ascend
+setup-ascend: $(STAMP)
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --require-hashes -r requirements-ascend.lock \
+	  || $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-ascend.lock
+	@$(RUN) -m serving.doctor device=ascend_910b4 model=llama2_7b || echo "what is missing: docs/ascend_setup.md"
+
+lock-ascend: setup  ## resolve requirements-ascend.in anew, after `make lock`
+	$(VENV)/bin/uv pip compile requirements-ascend.in -c requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade -o requirements-ascend.lock
