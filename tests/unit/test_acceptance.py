@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,27 @@ def test_an_external_server_cannot_be_accepted() -> None:
     config = compose_config(["acceptance.enabled=true", "serving=external", "serving.url=http://127.0.0.1:1"])
     assert acceptance.problems(config)[0].startswith("acceptance.enabled=true: must be false")
     assert acceptance.problems(compose_config([])) == []
+
+
+def commands_of_the_page(program: str) -> list[list[str]]:
+    """The arguments of every command in docs/on_device.md that runs this program."""
+    text = (ROOT / "docs" / "on_device.md").read_text().replace("\\\n", " ")
+    blocks = "\n".join(re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    return [line.removeprefix(program).split() for line in blocks.splitlines() if line.startswith(program)]
+
+
+def test_the_page_s_commands_are_understood() -> None:
+    launches = [compose_config(arguments) for arguments in commands_of_the_page("python launch.py ")]
+    assert [config.name for config in launches] == ["accept_910b4", "accept_910b4", "contest_baseline"]
+    assert all(config.acceptance.enabled for config in launches)
+    assert [config.device.target for config in launches] == ["CPU", "Ascend", "Ascend"]
+    assert launches[2].serving.batch.decode == 1 and launches[2].workload.arrivals.rate == 0.5
+    (asked,) = commands_of_the_page("python -m serving.doctor ")
+    assert compose_config(asked).device.dtype == "float16"
+    page = (ROOT / "docs" / "on_device.md").read_text()
+    rates, duration_s = launches[1].workload.sweep_rates, launches[1].workload.arrivals.duration_s
+    assert ", ".join(f"`X={rate:g}`" for rate in rates) in page
+    assert ", ".join(f"{rate * duration_s:g}" for rate in rates) in page
 
 
 def test_the_experiment_fits_an_empty_910b4() -> None:
