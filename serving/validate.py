@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import asdict
 
-from serving.config import ModelKind, StackConfig, WeightSource
+from serving.config import ModelKind, ModelShape, RopeRows, StackConfig, WeightSource
 
 _CACHED_PREFILL_KINDS = (ModelKind.arithmetic,)  # models that can prefill over context already in the cache
 NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
@@ -86,6 +87,12 @@ def _model(stack: StackConfig) -> Iterator[str]:
         yield "model.name=: must not be empty"
     if model.source in NEEDS_PATH and not model.path:
         yield f"model.path=: model.source={model.source} needs the path of a file or folder"
+    if model.source is WeightSource.checkpoint and not model.tokenizer:
+        yield "model.tokenizer=: a checkpoint carries none; must be a tokenizer.model or tokenizer.json"
+    if model.rope_rows is not RopeRows.auto and model.source is not WeightSource.checkpoint:
+        yield f"model.rope_rows={model.rope_rows}: must be auto with model.source={model.source}"
+    if model.source in (WeightSource.checkpoint, WeightSource.random):
+        yield from _shape(model.shape)
     if (model.kind is ModelKind.arithmetic) != (model.source is WeightSource.none):
         yield (
             f"model.source={model.source}: does not go with model.kind={model.kind} "
@@ -99,6 +106,19 @@ def _model(stack: StackConfig) -> Iterator[str]:
         )
     if dtype not in _DTYPES:
         yield f"device.dtype={dtype}: must be one of {', '.join(_DTYPES)}"
+
+
+def _shape(shape: ModelShape) -> Iterator[str]:
+    sizes = asdict(shape)
+    for key in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads"):
+        if sizes[key] < 1:
+            yield f"model.shape.{key}={sizes[key]}: must be at least 1"
+            return
+    heads, kv_heads, hidden = shape.num_heads, shape.num_kv_heads, shape.hidden_size
+    if hidden % heads or hidden // heads % 2:
+        yield f"model.shape.num_heads={heads}: must divide model.shape.hidden_size={hidden} into heads of even size"
+    if heads % kv_heads:
+        yield f"model.shape.num_kv_heads={kv_heads}: must divide model.shape.num_heads={heads}"
 
 
 def _combinations(stack: StackConfig) -> Iterator[str]:

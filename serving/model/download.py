@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from serving.hashes import file_sha256
 from serving.model.errors import ModelError
 from serving.model.sources import WheelSource
 
@@ -62,9 +62,3 @@ def check_sha256(path: Path, expected: str, what: str) -> None:
     if actual != expected:
         path.unlink()
         raise ModelError(f"{what}: wrong sha256 {actual}, expected {expected}; the file was removed")
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Llama weights out of a GGUF file: names, shapes and row order as Hugging Face has them, dequantised to float32.
+"""Llama weights out of a GGUF file: names, shapes and row order as Hugging Face has them, quantised ones as float32.
 
 GGUF facts used here: dimensions are stored innermost first; llama.cpp keeps the rows of Q and K permuted for its own
 rotary embedding (pairs of neighbouring rows instead of halves); a model without `output.weight` ties its head to the
@@ -7,15 +7,17 @@ embedding. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGUFReader, dequantize
-from numpy.typing import NDArray
+from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
 
 from serving.model.errors import ModelError
+from serving.model.weights.names import to_halves
+from serving.model.weights.tensor import Array, TensorInfo
 
 _LAYER_NAMES = {
     "attn_norm": "input_layernorm",
@@ -36,14 +38,12 @@ _TOP_NAMES = {
 _DERIVED = {"rope_freqs.weight"}  # recomputed from the configuration
 
 
-def unpermute(weight: NDArray[np.float32], num_heads: int) -> NDArray[np.float32]:
-    """Undo llama.cpp's row order of Q (`num_heads` = query heads) or K (KV heads).
+def unpermute(weight: Array, num_heads: int) -> Array:
+    """Undo llama.cpp's row order of Q (`num_heads` = query heads) or K (KV heads): it is Meta's, interleaved.
 
-    weight: [num_heads * head_dim, hidden]. llama.cpp stores row 2i of a head for our row i, and row 2i + 1 for our
-    row i + head_dim / 2.
+    weight: [num_heads * head_dim, hidden].
     """
-    rows, hidden = weight.shape
-    return weight.reshape(num_heads, rows // num_heads // 2, 2, hidden).swapaxes(1, 2).reshape(rows, hidden)
+    return to_halves(weight, num_heads).reshape(weight.shape)
 
 
 def open_gguf(path: Path) -> GGUFReader:
@@ -90,21 +90,52 @@ def llama_config(reader: GGUFReader) -> dict[str, Any]:
     }
 
 
-def tensors(reader: GGUFReader) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """(Hugging Face name, float32 array) of every tensor. Raises ModelError for one that no Llama has."""
+def infos(reader: GGUFReader) -> dict[str, TensorInfo]:
+    """Every tensor by Hugging Face name, as `tensors` gives it. Raises ModelError for one that no Llama has."""
+    return {
+        hugging_face_name(tensor.name)[0]: TensorInfo(_shape(tensor), str(np.dtype(_dtype(tensor))))
+        for tensor in reader.tensors
+        if tensor.name not in _DERIVED
+    }
+
+
+def tensors(reader: GGUFReader) -> Iterator[tuple[str, Array]]:
+    """(Hugging Face name, array) of every tensor: float16 as it is, everything else as float32. One at a time.
+
+    Raises ModelError for a tensor that no Llama has.
+    """
     num_heads = field(reader, "llama.attention.head_count")
     num_kv_heads = field(reader, "llama.attention.head_count_kv", num_heads)
     for tensor in reader.tensors:
         if tensor.name in _DERIVED:
             continue
-        shape = tuple(int(size) for size in reversed(tensor.shape))
-        weight = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False).reshape(shape)
+        weight: Array
+        if tensor.tensor_type is GGMLQuantizationType.F16:
+            weight = tensor.data.reshape(_shape(tensor))
+        else:
+            weight = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False).reshape(_shape(tensor))
         name, kind = hugging_face_name(tensor.name)
         if kind == "attn_q":
             weight = unpermute(weight, num_heads)
         elif kind == "attn_k":
             weight = unpermute(weight, num_kv_heads)
         yield name, np.ascontiguousarray(weight)
+        _forget(reader)
+
+
+def _shape(tensor: ReaderTensor) -> tuple[int, ...]:
+    return tuple(int(size) for size in reversed(tensor.shape))
+
+
+def _dtype(tensor: ReaderTensor) -> type[np.float16] | type[np.float32]:
+    return np.float16 if tensor.tensor_type is GGMLQuantizationType.F16 else np.float32
+
+
+def _forget(reader: GGUFReader) -> None:
+    """The reader maps its whole file: let go of the pages read so far, or they add up to a second copy."""
+    mapping = getattr(reader.data, "_mmap", None)
+    if mapping is not None:
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def hugging_face_name(gguf_name: str) -> tuple[str, str]:

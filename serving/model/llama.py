@@ -15,9 +15,11 @@ from serving.link.step import Float32, Int32, Logits, StepBatch
 from serving.model import runtime
 from serving.model.graph_cache import GraphCache
 from serving.model.graph_shapes import GraphPlan, GraphShape, empty_batch, pad
-from serving.model.network import PackedLlama, load_weights, paged_network, read_config
+from serving.model.load_weights import load_weights
+from serving.model.network import PackedLlama, paged_network, read_config
 from serving.model.step_graph import StepGraph
-from serving.model_folder import locate
+from serving.model.weights.reference import open_weights
+from serving.model_folder import locate, shape_of
 
 Report = Callable[[str, int, int], None]
 
@@ -78,6 +80,6 @@ def load(stack: StackConfig, device_index: int, report: Report) -> LlamaModel:
     runtime.set_up(stack.device, stack.serving.agent.device_ids[device_index], cache.path if cache else None)
     report("building the network", 0, 0)
     network = paged_network(shape, stack)
-    report("loading the weights", 0, 0)
-    load_weights(network, folder, stack.device.dtype)
+    weights = open_weights(folder, shape_of(shape))
+    load_weights(network, weights, lambda done, total: report("loading the weights", done, total))
     return LlamaModel(network, shape["vocab_size"], plan, cache, report)

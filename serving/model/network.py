@@ -9,10 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mindspore as ms
 from mindformers import LlamaConfig, LlamaForCausalLM
-from mindspore import Parameter, Tensor, ops
-from safetensors import safe_open
+from mindspore import Tensor, ops
+from mindspore.nn.utils import no_init_parameters
 
 from serving.config import StackConfig
 from serving.model import cpu_kernels
@@ -87,7 +86,8 @@ def paged_network(shape: dict[str, Any], stack: StackConfig) -> PackedLlama:
         fused_rms_norm=device.target == "Ascend",
         use_rope_slice=device.target != "Ascend",
     )
-    network = PackedLlama(config)
+    with no_init_parameters():  # the values come with load_weights; drawing them costs seconds and the memory twice
+        network = PackedLlama(config)
     network.set_train(False)
     if device.target != "Ascend":
         cpu_kernels.install(network)
@@ -99,7 +99,8 @@ def plain_network(shape: dict[str, Any], num_tokens: int, dtype: str) -> LlamaFo
     config = llama_config(
         shape, num_tokens, dtype, use_past=False, use_flash_attention=False, fused_rms_norm=False, use_rope_slice=True
     )
-    network = LlamaForCausalLM(config)
+    with no_init_parameters():
+        network = LlamaForCausalLM(config)
     network.set_train(False)
     return network
 
@@ -111,28 +112,3 @@ def set_first_iteration(network: PackedLlama, first: bool) -> None:
         rotary = layer.attention.infer_attention.rotary_embedding.rotary_embedding_op
         if isinstance(rotary, cpu_kernels.ApplyRotaryPosEmb):
             rotary.is_first_iteration = first
-
-
-def load_weights(network: LlamaForCausalLM, folder: Path, dtype: str) -> None:
-    """Fill the network from the folder's safetensors, one tensor at a time.
-
-    Raises ModelError naming tensors that are missing, unexpected or of another shape.
-    """
-    parameters = {name: value for name, value in network.parameters_and_names() if "_cache" not in name}
-    unseen, target = set(parameters), getattr(ms, dtype)
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(str(path), framework="np") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 -- not a dict
-                ours = LlamaForCausalLM.convert_name(name)
-                if ours == "lm_head.weight" and ours not in parameters:
-                    continue  # the head is tied to the embedding
-                if ours not in parameters:
-                    raise ModelError(f"{path}: unexpected tensor {name}")
-                weight = tensors.get_tensor(name)
-                parameter: Parameter = parameters[ours]
-                if tuple(weight.shape) != tuple(parameter.shape):
-                    raise ModelError(f"{path}: {name} has shape {weight.shape}, expected {tuple(parameter.shape)}")
-                parameter.set_data(Tensor(weight).astype(target) if parameter.dtype == target else Tensor(weight))
-                unseen.discard(ours)
-    if unseen:
-        raise ModelError(f"{folder}: no tensor for {', '.join(sorted(unseen)[:5])}")

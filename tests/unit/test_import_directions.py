@@ -37,7 +37,8 @@ ROOMS: dict[str, set[str]] = {
     "serving.doctor.__main__": {"conf", "serving.config", "serving.doctor", "serving.validate"},
     "serving.stack_file": {"serving.config"},
     "serving.model_folder": {"serving.config"},
-    "serving.identity": {"serving.config", "serving.model_folder"},
+    "serving.hashes": set(),
+    "serving.identity": {"serving.config", "serving.model_folder", "serving.hashes"},
     "serving.child": {"serving.status", "serving.lifeline"},
     "serving.restarter": set(),
     "serving.supervisor": {"serving.child", "serving.config", "serving.restarter", "serving.stack_file"},
@@ -62,7 +63,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "serving.model": {
         "serving.config", "serving.link.step", "serving.tokenizer", "serving.status", "serving.lifeline",
-        "serving.stack_file", "serving.model_folder", "serving.reference_tool",
+        "serving.stack_file", "serving.model_folder", "serving.reference_tool", "serving.hashes",
     },
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.config import ModelKind, StackConfig, WeightSource
+from serving.config import ModelKind, RopeRows, StackConfig, WeightSource
 from serving.validate import problems
 
 
@@ -80,6 +80,23 @@ def test_the_arithmetic_stack_can_run_with_every_option():
         (changed(device__dtype="int8"), "device.dtype=int8: ", "float32"),
         (changed(model__kind=ModelKind.arithmetic), "model.source=wheel: ", "source none"),
         (changed(model__source=WeightSource.gguf), "model.path=: ", "model.source=gguf"),
+        (changed(model__source=WeightSource.checkpoint), "model.tokenizer=: ", "tokenizer.model"),
+        (changed(model__rope_rows=RopeRows.interleaved), "model.rope_rows=interleaved: ", "model.source=wheel"),
+        (
+            changed(model__source=WeightSource.random, model__shape__num_heads=3),
+            "model.shape.num_heads=3: ",
+            "model.shape.hidden_size=64",
+        ),
+        (
+            changed(model__source=WeightSource.random, model__shape__num_kv_heads=3),
+            "model.shape.num_kv_heads=3: ",
+            "model.shape.num_heads=4",
+        ),
+        (
+            changed(model__source=WeightSource.random, model__shape__num_layers=0),
+            "model.shape.num_layers=0: ",
+            "at least 1",
+        ),
         (changed(model__seq_length=1), "model.seq_length=1: ", "at least 2"),
     ],
 )

@@ -1,0 +1,107 @@
+"""Tensors that lie uncompressed in files: where they are, and reading one without the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+
+from serving.model.errors import ModelError
+from serving.model.weights.names import hugging_face_name, is_derived, is_interleaved, is_rotated, to_halves
+from serving.model.weights.tensor import Array, TensorInfo, empty, widen
+
+_STORED = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a file."""
+
+    path: Path
+    offset: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor's place; its bytes are those of the pieces one after the other, little-endian, C order."""
+
+    info: TensorInfo
+    pieces: tuple[Piece, ...]
+
+    def read(self) -> Array:
+        """A fresh array; bfloat16 as float32. Raises OSError, EOFError if the file has become shorter."""
+        array = empty(self.info.shape, _STORED[self.info.dtype])
+        room = array.reshape(-1).view(np.uint8).data
+        for piece in self.pieces:
+            with piece.path.open("rb", buffering=0) as file:
+                file.seek(piece.offset)
+                _fill(room[: piece.num_bytes], file)
+            room = room[piece.num_bytes :]
+        return widen(array) if self.info.dtype == "bfloat16" else array
+
+
+class StoredWeights:
+    """serving.model.weights.tensor.Weights over files that store tensors as they are."""
+
+    def __init__(
+        self,
+        label: str,
+        stored: Mapping[str, Stored],
+        num_heads: int,
+        num_kv_heads: int,
+        interleaved: bool | None = None,
+    ) -> None:
+        """`stored` has the file's own names; `interleaved` None = as the convention of those names has it.
+
+        Raises ModelError for tensors that no Llama has, or that are there under two names.
+        """
+        self.label = label
+        self._heads = {"q_proj.weight": num_heads, "k_proj.weight": num_kv_heads}
+        self._interleaved = is_interleaved(stored) if interleaved is None else interleaved
+        self._stored: dict[str, Stored] = {}
+        foreign = []
+        for own_name, tensor in stored.items():
+            if is_derived(own_name):
+                continue
+            name = hugging_face_name(own_name)
+            if name is None:
+                foreign.append(own_name)
+            elif name in self._stored:
+                raise ModelError(f"{label}: tensor {name} is there twice, the second time as {own_name}")
+            else:
+                self._stored[name] = tensor
+        if foreign:
+            more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+            raise ModelError(f"{label}: unexpected tensor {', '.join(foreign[:3])}{more}: no part of a Llama")
+
+    @property
+    def tensors(self) -> dict[str, TensorInfo]:
+        """Every tensor by Hugging Face name, in the order of the file."""
+        return {name: stored.info for name, stored in self._stored.items()}
+
+    def read(self, name: str) -> Array:
+        """One tensor, rows of Q and K in halves. Raises ModelError if the file cannot be read."""
+        try:
+            array = self._stored[name].read()
+        except (OSError, EOFError) as error:
+            raise ModelError(f"{self.label}: cannot read {name} ({error})") from error
+        if self._interleaved and is_rotated(name):
+            heads = next(heads for ending, heads in self._heads.items() if name.endswith(ending))
+            halves = empty(array.shape, array.dtype)
+            view = to_halves(array, heads)
+            halves.reshape(view.shape)[...] = view
+            return halves
+        return array
+
+
+def _fill(room: memoryview, file: FileIO) -> None:
+    """Read until the room is full."""
+    while room:
+        num_bytes = file.readinto(room)
+        if not num_bytes:
+            raise EOFError("the file ends too early")
+        room = room[num_bytes:]
