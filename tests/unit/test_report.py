@@ -86,7 +86,7 @@ def test_many_requests_are_thinned_and_said_to_be() -> None:
 
 def test_step_times_are_read_from_the_server_s_statistics(tmp_path: Path) -> None:
     ring = StepRing(16)
-    ring.add(StepTimes(StepKind.decode, 4, 4, 9_000_000, 1_000_000, 1, 1, 5_000_000, 1, 1, 1, 0))
+    ring.add(StepTimes(StepKind.decode, 4, 4, 40, 9_000_000, 1_000_000, 1, 1, 5_000_000, 1, 1, 1, 0))
     (tmp_path / "server_stats.json").write_text(json.dumps({"engine": {"agents": [{"steps": ring.summary()}]}}))
     found = evidence.step_times(tmp_path)
     assert found["decode"]["forward"] == pytest.approx(5.0) and found["decode"]["plan"] == pytest.approx(1.0)
