@@ -6,6 +6,7 @@ Every measurement is a process of its own, ours and the plain loop's by turns. T
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import numpy as np
 import orjson
 
 from harness.accuracy import Tolerance, compare_folders
+from harness.accuracy.arguments import positive
 
 VOCAB_SIZE = 32_000
 ATOL = 5e-3
@@ -40,7 +42,21 @@ class Case:
         return 2 * 4 * VOCAB_SIZE * self.num_files * self.rows_per_file
 
 
-CASES = (Case("small", 214, 1), Case("large", 500, 40))
+ROWS_PER_FILE = 40
+LARGE_ROWS = 20_000
+
+
+def cases(num_rows: int) -> list[Case]:
+    """The contest's 214 files of one row, and about `num_rows` rows as our server stores them."""
+    return [Case("small", 214, 1), Case("large", max(1, num_rows // ROWS_PER_FILE), ROWS_PER_FILE)]
+
+
+def check_room(num_bytes: int, folder: Path) -> None:
+    """Exit with one line if the folder cannot hold the data."""
+    if not folder.is_dir():
+        raise SystemExit(f"--dir {folder}: no such folder")
+    if (free := shutil.disk_usage(folder).free) < 1.1 * num_bytes:
+        raise SystemExit(f"--dir {folder}: {free / 1e9:.1f} GB free, {num_bytes / 1e9:.1f} GB needed (--rows, --dir)")
 
 
 def make(case: Case, folder: Path) -> None:
@@ -158,16 +174,17 @@ def main(arguments: list[str]) -> int:
     """Measure all cases."""
     parser = argparse.ArgumentParser(prog="python -m harness.bench_allclose", description=__doc__)
     parser.add_argument("--measure", nargs=2, metavar=("METHOD", "FOLDER"), help="one method once, as JSON")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument(
-        "--dir", type=Path, help="where to write up to 5.2 GB for the time of the run (default: $TMPDIR)"
-    )
+    parser.add_argument("--repetitions", type=positive, default=5)
+    parser.add_argument("--rows", type=positive, default=LARGE_ROWS, help="of the large case (default: %(default)s)")
+    parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()),
+                        help="holds the data while it runs, 256 kB per row (default: %(default)s)")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.measure:
         print(orjson.dumps(measure_here(options.measure[0], Path(options.measure[1]))).decode())
         return 0
     figures: dict[str, float] = {}
-    for case in CASES:
+    check_room(max(case.num_bytes for case in cases(options.rows)), options.dir)
+    for case in cases(options.rows):
         figures |= bench(case, options.repetitions, options.dir)
     bandwidth = memory_bandwidth_gb_per_s()
     share = figures["large_quick_gb_per_s"] / bandwidth

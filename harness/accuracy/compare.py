@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from harness.accuracy.capture import Capture, read_folder
 from harness.accuracy.closeness import Closeness, measure, scratch_for
-from harness.accuracy.distribution import kl_divergence, top_tokens
+from harness.accuracy.distribution import kl_divergence, top_tokens_of_two
 from harness.accuracy.errors import UnusableInput
 from harness.accuracy.metrics import AccuracyMetrics, summarise
 from harness.accuracy.plan import SPAN_ELEMENTS, Span, plan
 from harness.accuracy.table import RowStatus, RowTable
 from harness.accuracy.text import match_texts
-from harness.accuracy.ulp import ServedDtype, ulp_distance
+from harness.accuracy.ulp import ServedDtype, max_ulp, ulp_distance
 
 Float32 = NDArray[np.float32]
 READ_ELEMENTS = 262_144  # 1 MiB of float32 in memory per side and worker, or one row if that is longer
@@ -153,10 +153,10 @@ def _compare_row(new: Float32, base: Float32, line: int, table: RowTable, dtype:
         table.max_ulp[line], table.worst_ulp[line], table.kl[line] = 0, 0, 0
         table.top1_equal[line], table.top5_share[line] = 1, 1
         return
-    ulp = ulp_distance(new, base, dtype)
-    table.max_ulp[line], table.worst_ulp[line] = ulp.max(), ulp[worst]
+    table.max_ulp[line] = max_ulp(new, base, dtype)
+    table.worst_ulp[line] = ulp_distance(new[worst : worst + 1], base[worst : worst + 1], dtype)[0]
     table.kl[line] = kl_divergence(base, new)
-    top_new, top_base = top_tokens(new, 5), top_tokens(base, 5)
+    top_new, top_base = top_tokens_of_two(new, base, 5, float(table.max_abs[line]))
     table.top1_equal[line] = top_new[0] == top_base[0]
     table.top5_share[line] = len(set(top_new) & set(top_base)) / len(top_base)
 

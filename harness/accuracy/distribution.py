@@ -58,16 +58,33 @@ def _definition(base: NDArray[np.float64], new: NDArray[np.float64]) -> float:
 
 def top_tokens(row: Float32, count: int) -> list[int]:
     """Ids of the `count` largest logits of a row [vocab], largest first; of equal ones the lowest id comes first."""
+    return _sorted(row, (row >= _threshold(row, count)).nonzero()[0], count)
+
+
+def top_tokens_of_two(new: Float32, base: Float32, count: int, max_abs: float) -> tuple[list[int], list[int]]:
+    """top_tokens of both rows, which nowhere differ by more than `max_abs`.
+
+    What is among the largest of the new row is then at most twice that below those of the base: one search serves both.
+    """
+    threshold = _threshold(base, count) - np.float32(2.001 * max_abs)
+    if not np.isfinite(threshold):
+        return top_tokens(new, count), top_tokens(base, count)
+    candidates = (base >= threshold).nonzero()[0]
+    return _sorted(new, candidates, count), _sorted(base, candidates, count)
+
+
+def _threshold(row: Float32, count: int) -> np.float32:
+    """A number that no top token lies below: at least `count` values reach the count-th largest group maximum."""
     width = len(row) // NUM_GROUPS
-    threshold = np.float32(-np.inf)
-    if width >= count:
-        # At least `count` values reach the count-th largest group maximum, so no top token lies below it.
-        maxima = np.maximum.reduce(row[: width * NUM_GROUPS].reshape(NUM_GROUPS, width), axis=0)
-        maxima.partition(width - count)
-        threshold = maxima[width - count]
-    candidates = (row >= threshold).nonzero()[0]
-    order = np.argsort(-row[candidates], kind="stable")[:count]
-    tokens: list[int] = candidates[order].tolist()
+    if width < count:
+        return np.float32(-np.inf)
+    maxima: Float32 = np.maximum.reduce(row[: width * NUM_GROUPS].reshape(NUM_GROUPS, width), axis=0)
+    maxima.partition(width - count)
+    return np.float32(maxima[width - count])
+
+
+def _sorted(row: Float32, candidates: NDArray[np.intp], count: int) -> list[int]:
+    tokens: list[int] = candidates[np.argsort(-row[candidates], kind="stable")[:count]].tolist()
     return tokens
 
 

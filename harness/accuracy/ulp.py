@@ -32,6 +32,22 @@ def ulp_distance(new: Float32, base: Float32, dtype: ServedDtype) -> NDArray[np.
     return distance
 
 
+def max_ulp(new: Float32, base: Float32, dtype: ServedDtype) -> int:
+    """The largest `ulp_distance`; quicker for float32, where all but a few pairs have the same sign."""
+    if dtype is not ServedDtype.float32 or not new.size:
+        return int(ulp_distance(new, base, dtype).max(initial=0))
+    left, right = new.view(np.int32), base.view(np.int32)
+    difference = np.bitwise_xor(left, right)
+    opposite = np.flatnonzero(difference < 0)
+    np.subtract(left, right, out=difference)  # of one sign, the bits ascend or descend as the numbers do
+    np.abs(difference, out=difference)
+    if not len(opposite):
+        return int(np.maximum.reduce(difference))
+    difference[opposite] = 0
+    beyond = ulp_distance(new[opposite], base[opposite], dtype)
+    return max(int(np.maximum.reduce(difference)), int(beyond.max()))
+
+
 def _ordered(values: Float32, dtype: ServedDtype) -> NDArray[np.int32]:
     """Map floats to integers in the same order, neighbours to neighbours, both zeros to 0.
 

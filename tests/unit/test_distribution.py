@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from harness.accuracy.distribution import kl_divergence, top_tokens
+from harness.accuracy.distribution import kl_divergence, top_tokens, top_tokens_of_two
 
 
 def exact_kl(base, new):
@@ -54,3 +54,17 @@ def test_top_tokens_of_a_masked_row():
     row = np.full(1000, -np.inf, np.float32)
     row[[7, 900]] = [1, 2]
     assert top_tokens(row, 3) == [900, 7, 0]
+
+
+@settings(max_examples=200)
+@given(
+    npst.arrays(np.float32, st.integers(1, 700), elements=st.integers(-5, 5) | st.floats(-1e3, 1e3, width=32)),
+    st.sampled_from([0, 1e-4, 0.5, 3, 1e4, np.inf]),
+    st.integers(0, 100),
+)
+def test_one_search_serves_two_rows(base, scale, seed):
+    change = np.random.default_rng(seed).normal(0, 1, len(base)).astype(np.float32)
+    new = base + change * np.float32(scale) if np.isfinite(scale) else np.where(change > 1, np.float32(np.inf), base)
+    with np.errstate(invalid="ignore"):
+        largest = float(np.abs(new - base).max())
+    assert top_tokens_of_two(new, base, 5, largest) == (top_tokens(new, 5), top_tokens(base, 5))

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
-from harness.accuracy.ulp import ServedDtype, ulp_distance
+from harness.accuracy.ulp import ServedDtype, max_ulp, ulp_distance
 
 FLOATS = st.floats(-(2.0**120), 2.0**120, width=32)
 
@@ -47,3 +48,11 @@ def test_bfloat16_rounds_to_nearest_even(value):
 
 def test_float16_overflow_is_one_step_beyond_the_largest():
     assert distance(1e6, 65504, ServedDtype.float16) == 1
+
+
+PAIRS = npst.arrays(np.float32, (2, 9), elements=st.floats(width=32, allow_nan=False) | st.sampled_from([0.0, -0.0]))
+
+
+@given(PAIRS, st.sampled_from(list(ServedDtype)))
+def test_the_largest_is_that_of_all(pair, dtype):
+    assert max_ulp(pair[0], pair[1], dtype) == int(ulp_distance(pair[0], pair[1], dtype).max())
