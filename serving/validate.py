@@ -9,7 +9,7 @@ from dataclasses import asdict
 from serving.config import ModelKind, ModelShape, RopeRows, StackConfig, WeightSource
 
 _CACHED_PREFILL_KINDS = (ModelKind.arithmetic,)  # models that can prefill over context already in the cache
-NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
+_NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -85,7 +85,7 @@ def _model(stack: StackConfig) -> Iterator[str]:
     model, dtype = stack.model, stack.device.dtype
     if not model.name:
         yield "model.name=: must not be empty"
-    if model.source in NEEDS_PATH and not model.path:
+    if model.source in _NEEDS_PATH and not model.path:
         yield f"model.path=: model.source={model.source} needs the path of a file or folder"
     if model.source is WeightSource.checkpoint and not model.tokenizer:
         yield "model.tokenizer=: a checkpoint carries none; must be a tokenizer.model or tokenizer.json"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from conf.preflight import ConfigError, compose_config
 from serving.config import StackConfig
+from serving.doctor.check_machine import unset_files
 from serving.doctor.examine import examine
 from serving.validate import problems
 
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
     cache_dir = os.environ.get(CACHE_VARIABLE) or str(Path.home() / ".cache" / "plumbline")
     stack = StackConfig(config.serving, config.model, config.device, "", cache_dir)
     # A model that is not there yet is a finding: the machine can be looked at all the same.
-    wrong = [line for line in problems(stack) if not line.startswith("model.path=:")]
+    wrong = [line for line in problems(stack) if line not in unset_files(stack)]
     if wrong:
         print("error: " + "\nerror: ".join(wrong), file=sys.stderr)
         return EXIT_BAD_INPUT

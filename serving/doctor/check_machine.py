@@ -8,10 +8,11 @@ from serving.config import StackConfig
 from serving.doctor.facts import MachineFacts
 from serving.doctor.finding import Finding, missing, ok, warning
 from serving.memory import MemoryPlan, gigabytes
-from serving.validate import NEEDS_PATH
+from serving.validate import problems
 
 # Fine grained and cheap to read: x86's time stamp counter, its paravirtual forms, ARM's architected timer.
 GOOD_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
+_UNSET = ("model.path=:", "model.tokenizer=:")
 DISK_LEAST_BYTES = 1_000_000_000
 DISK_WANTED_BYTES = 5_000_000_000
 RAM_LEAST_BYTES = 1_000_000_000  # MindSpore alone takes half of it
@@ -31,10 +32,15 @@ def check(stack: StackConfig, facts: MachineFacts, plan: MemoryPlan | None, shm_
     yield _governor(facts)
 
 
+def unset_files(stack: StackConfig) -> list[str]:
+    """What is wrong with the configuration only because the model's files were not named."""
+    return [line for line in problems(stack) if line.startswith(_UNSET)]
+
+
 def _model_files(stack: StackConfig, facts: MachineFacts) -> Finding:
     model = stack.model
-    if model.source in NEEDS_PATH and not model.path:
-        return missing("model files", f"model.source={model.source} and no model.path", "model.path=FILE_OR_FOLDER")
+    if unset := unset_files(stack):
+        return missing("model files", "; ".join(unset), "model.path=FILE_OR_FOLDER, model.tokenizer=FILE")
     if facts.absent_files:
         return missing(
             "model files", f"no such file: {', '.join(facts.absent_files)}", "correct model.path or .tokenizer"

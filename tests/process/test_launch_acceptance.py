@@ -54,7 +54,12 @@ def test_one_command_gives_one_file(tmp_path: Path, shm_before: set[str]) -> Non
 def test_an_acceptance_that_cannot_start_is_packed_too(tmp_path: Path) -> None:
     """A model that is not there: the run fails, the file tells why."""
     launch = Launch(
-        tmp_path, "experiment=accept_910b4", "device=cpu", f"model.path={tmp_path}/none.ckpt", "tracking=none"
+        tmp_path,
+        "experiment=accept_910b4",
+        "device=cpu",
+        f"model.path={tmp_path}/none.ckpt",
+        f"model.tokenizer={tmp_path}/none.model",
+        "tracking=none",
     )
     code, output = launch.wait()
     assert code == 3, output

@@ -51,7 +51,9 @@ def healthy() -> Facts:
 
 
 def examined(facts: Facts, *overrides: str) -> Report:
-    return judge(stack_of(*(overrides or ("device=ascend_910b4", "model=llama2_7b", "model.path=x"))), facts)
+    return judge(
+        stack_of(*(overrides or ("device=ascend_910b4", "model=llama2_7b", "model.path=x", "model.tokenizer=y"))), facts
+    )
 
 
 def not_ok(report: Report) -> dict[str, Status]:
@@ -151,7 +153,12 @@ def test_drivers_of_the_matrix(driver: str, status: str) -> None:
 
 def test_a_model_that_does_not_fit_says_what_to_lower() -> None:
     report = examined(
-        healthy(), "device=ascend_910b4", "model=llama2_7b", "model.path=x", "serving.cache.num_blocks=4096"
+        healthy(),
+        "device=ascend_910b4",
+        "model=llama2_7b",
+        "model.path=x",
+        "model.tokenizer=y",
+        "serving.cache.num_blocks=4096",
     )
     (finding,) = [each for each in report.findings if each.name == "HBM 0"]
     assert finding.status is Status.missing and "lower serving.cache.num_blocks from 4,096 to" in finding.mend
