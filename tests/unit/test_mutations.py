@@ -1,6 +1,6 @@
 """The accuracy check catches what it should, on the model that can be computed by hand: every step of a real batch.
 
-The same mistakes around MindFormers' Llama: tests/mindspore/test_mutations.py.
+The same mistakes around MindFormers' Llama: tests/mindspore/test_llama_mutations.py.
 """
 
 from __future__ import annotations

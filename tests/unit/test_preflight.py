@@ -71,4 +71,4 @@ def test_every_option_composes(override: str) -> None:
 
 
 def test_configuration_stays_small_enough_to_read() -> None:
-    assert len(list(Path(CONFIG_DIR).rglob("*.yaml"))) <= 26
+    assert len(list(Path(CONFIG_DIR).rglob("*.yaml"))) <= 25
