@@ -33,7 +33,8 @@ def verdict_table(view: RunView) -> RenderableType:
     if one:
         parts += [_facts(view, view.points[0]), Text(), _latency_table(view.points[0].metrics)]
     else:
-        parts += [_facts(view, None), Text(), _points_table(view)]
+        parts += [_facts(view, None)]
+        parts += [Text(), _points_table(view)] if view.points else []
     if view.distrust:
         parts += [Text("\nReasons to distrust these figures", style="bold yellow")]
         parts += [Padding(_hanging("-", Text(reason)), (0, 0, 0, 2)) for reason in view.distrust]

@@ -89,6 +89,12 @@ def test_table_of_one_point(comparisons):
     assert "\x1b" not in text
 
 
+def test_where_nothing_was_timed_no_empty_table_stands():
+    text = printed(view({}, None))
+    assert "nothing was timed" in text
+    assert "TTFT" not in text
+
+
 def test_failed_accuracy_stands_beside_every_time(comparisons):
     one = printed(view({"2/s": metrics()}, comparisons["bad"]))
     assert "41.23 s (arrivals alone take 30.00 s)  ✗ accuracy failed" in one
