@@ -32,7 +32,7 @@ from conf import preflight
 from conf.preflight import ConfigError
 from conf.schema import PlumblineConfig, register
 from harness import logits_task, prompts
-from harness.config import HarnessConfig
+from harness.config import HarnessConfig, ReferenceKind
 from harness.load import INTERRUPTED, LoadError
 from harness.preflight import problems as harness_problems
 from harness.progress import Display
@@ -43,6 +43,7 @@ from harness.timed import schedules
 from harness.tracking.errors import TrackingFailed, TrackingUnavailable
 from harness.tracking.tracked_run import flatten
 from harness.tracking.tracker import open_tracker
+from serving import fit
 from serving.config import ModelKind, StackConfig
 from serving.identity import identity
 from serving.supervisor import ServingError, Supervisor
@@ -130,6 +131,12 @@ def check_prompts_fit(config: PlumblineConfig, tokenizer: Tokenizer) -> None:
                 )
 
 
+def require_memory(config: PlumblineConfig, stack: StackConfig, console: Console) -> bool:
+    """See serving.fit.require; the independent reference loads the weights once more."""
+    again = config.accuracy.enabled and config.accuracy.reference is ReferenceKind.independent
+    return fit.require(stack, again, lambda line: console.print(line, markup=False, soft_wrap=True))
+
+
 @contextlib.contextmanager
 def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterator[Server]:
     """A server to measure: the one at serving.url, or a stack of our own that ends with the block."""
@@ -139,7 +146,10 @@ def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterato
     with Supervisor(stack_config(config, run_dir), run_dir) as supervisor:
         with Display(console) as display:
             if config.model.kind is ModelKind.llama:
+                fits = require_memory(config, supervisor.stack, console)
                 supervisor.run_tool("prepare", "serving.model.prepare", [], display.show)
+                if not fits:
+                    require_memory(config, supervisor.stack, console)
             tokenizer = open_tokenizer(supervisor.stack)
             check_prompts_fit(config, tokenizer)
             supervisor.start(display.show)
@@ -164,7 +174,7 @@ def run_job(config: PlumblineConfig, info: RunInfo, console: Console) -> int:
                 if warming:
                     warming.result()
                 return run.measure(server)
-    except (ConfigError, TokenizerError) as error:
+    except (ConfigError, TokenizerError, fit.DoesNotFit) as error:
         return run.abandon(str(error), EXIT_BAD_INPUT)
     except (ServingError, ServerError, LoadError, TrackingFailed) as error:
         return run.abandon(str(error), EXIT_SERVER)

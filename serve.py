@@ -18,6 +18,7 @@ from pathlib import Path
 
 from conf.preflight import ConfigError, compose_config
 from conf.schema import PlumblineConfig
+from serving import fit
 from serving.config import ModelKind, StackConfig
 from serving.supervisor import ServingError, Supervisor
 from serving.validate import problems
@@ -53,7 +54,10 @@ def serve(stack: StackConfig) -> int:
     run_dir = Path(stack.run_dir)
     with Supervisor(stack, run_dir, lambda epitaph: say(f"starting it again: {epitaph}")) as supervisor:
         if stack.model.kind is ModelKind.llama:
+            fits = fit.require(stack, False, say)
             supervisor.run_tool("prepare", "serving.model.prepare", [], show_progress)
+            if not fits:
+                fit.require(stack, False, say)
         supervisor.start(show_progress)
         supervisor.on_death(over.set)
         print(f"{stack.model.name} at {supervisor.url} (log: {run_dir})", flush=True)
@@ -71,7 +75,7 @@ def main(overrides: list[str]) -> int:
     """Exit status as in the module's docstring."""
     try:
         return serve(stack_config(compose_config([*DEFAULTS, *overrides])))
-    except ConfigError as error:
+    except (ConfigError, fit.DoesNotFit) as error:
         say(f"error: {error}")
         return EXIT_BAD_INPUT
     except ServingError as error:

@@ -127,7 +127,8 @@ def _explain(error: Exception) -> str:
 
 
 def _no_such_key(key: str) -> str:
-    near = difflib.get_close_matches(key, list(_known_keys()), n=1, cutoff=0.6)
+    known = list(_known_keys())
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [name for name in known if name.endswith(key)]
     return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -1,7 +1,7 @@
 """How many bytes a Llama of a given shape needs under a given configuration, before anything is loaded.
 
-It knows arithmetic only: no machine, no MindSpore. What is free is asked elsewhere (serving/doctor). The sums are
-upper bounds for a step of the greatest size the configuration allows; tests compare them with a measured process.
+It knows arithmetic only: no machine, no MindSpore. What is free is asked elsewhere (serving/fit.py). The sums are for a
+step of the greatest size the configuration allows; a test compares them with a measured process.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from serving.config import BatchConfig, CacheConfig, DeviceConfig, ModelShape, PrefillConfig, StackConfig
 from serving.link.layout import Shapes, segment_bytes
+from serving.memory_graphs import graphs_bytes
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 LOAD_PEAK = 1.3  # host memory while weights stream to a device, per byte of weights: the bound that the loader keeps
-RUNTIME_BYTES = 500_000_000  # MindSpore 2.9.0 after its first operator, measured on x86_64: 463 MB
+RUNTIME_BYTES = 660_000_000  # MindSpore and MindFormers imported, measured on x86_64: 644 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class MemoryPlan:
     activation_bytes: int
     attention_bytes: int
     logits_bytes: int
+    graphs_bytes: int  # kept by compiled graphs, on CPU
     shm_bytes: int
     has_own_memory: bool  # the device has memory of its own, so that the host only passes weights through
 
@@ -39,10 +41,33 @@ class MemoryPlan:
         return parts + self.logits_bytes
 
     @property
-    def host_bytes(self) -> int:
-        """What the agent's process needs in RAM, shared memory included."""
+    def least_host_bytes(self) -> int:
+        """RAM without which the agent's process cannot run, shared memory included."""
         model = round(self.weights_bytes * LOAD_PEAK) if self.has_own_memory else self.device_bytes
         return model + self.shm_bytes + RUNTIME_BYTES
+
+    @property
+    def host_bytes(self) -> int:
+        """RAM that the agent's process comes to at its peak; on CPU an estimate from above."""
+        return self.least_host_bytes + self.graphs_bytes
+
+    @property
+    def reference_bytes(self) -> int:
+        """RAM of the process that computes reference logits from the same weights, at the least."""
+        return self.weights_bytes + RUNTIME_BYTES
+
+    def line(self) -> str:
+        """The sum in one line: what it is made of, where the model lives."""
+        parts = {
+            "weights": self.weights_bytes,
+            "KV cache": self.kv_cache_bytes,
+            "activations": self.activation_bytes + self.attention_bytes + self.logits_bytes,
+        }
+        total = self.device_bytes
+        if not self.has_own_memory:
+            parts |= {"libraries": RUNTIME_BYTES, "graphs": self.graphs_bytes}
+            total = self.host_bytes - self.shm_bytes
+        return " + ".join(f"{name} {gigabytes(size)}" for name, size in parts.items()) + f" = {gigabytes(total)}"
 
     def table(self) -> str:
         """The sum, one line per part."""
@@ -54,36 +79,20 @@ class MemoryPlan:
             ("attention", self.attention_bytes, "scores and gathered K and V; fused kernels keep none"),
             ("logits", self.logits_bytes, "last token of each sequence, and a float32 copy"),
             ("device", self.device_bytes, "sum of the above: HBM" if self.has_own_memory else "sum of the above: RAM"),
+            ("graphs", self.graphs_bytes, "kept by compiled graphs, on CPU; an estimate from measurements"),
             ("shared memory", self.shm_bytes, "two step areas between engine and agent"),
             ("host", self.host_bytes, "RAM of the agent's process at its peak"),
         ]
         return "\n".join(f"{name:<14} {gigabytes(num_bytes):>10}  {note}" for name, num_bytes, note in rows)
 
-    def problems(
-        self,
-        available_bytes: int,
-        *,
-        host_available_bytes: int | None = None,
-        shm_available_bytes: int | None = None,
-    ) -> list[str]:
-        """Why the model cannot run in the memory given, each line naming the keys to lower; [] if it fits.
+    def problems(self, available_bytes: int) -> list[str]:
+        """Why the device's memory cannot hold the model, in a line that names the keys to lower; [] if it does."""
+        if self.device_bytes <= available_bytes:
+            return []
+        need = f"the model needs {gigabytes(self.device_bytes)} of device memory"
+        return [f"{need}, {gigabytes(available_bytes)} are available: {self.advice(available_bytes)}"]
 
-        `available_bytes` is free device memory; None for the others = not known, not checked.
-        """
-        lines = []
-        if self.device_bytes > available_bytes:
-            need = f"the model needs {gigabytes(self.device_bytes)} of device memory"
-            lines.append(f"{need}, {gigabytes(available_bytes)} are available: {self._advice(available_bytes)}")
-        if host_available_bytes is not None and self.host_bytes > host_available_bytes and self.has_own_memory:
-            need = f"loading needs {gigabytes(self.host_bytes)} of RAM"
-            lines.append(f"{need}, {gigabytes(host_available_bytes)} are available: free RAM or lower device.dtype")
-        if shm_available_bytes is not None and self.shm_bytes > shm_available_bytes:
-            need = f"/dev/shm needs {gigabytes(self.shm_bytes)}"
-            keys = "lower serving.batch.decode, serving.prefill.max_tokens or model.seq_length"
-            lines.append(f"{need}, {gigabytes(shm_available_bytes)} are available: {keys}")
-        return lines
-
-    def _advice(self, available_bytes: int) -> str:
+    def advice(self, available_bytes: int) -> str:
         """The least change that fits: fewer blocks, else smaller steps, else a smaller model."""
         room = available_bytes - (self.device_bytes - self.kv_cache_bytes)
         fitting = room // self.block_bytes
@@ -128,6 +137,7 @@ def plan(
         activation_bytes=activation_values(shape, num_tokens) * size,
         attention_bytes=0 if fused else attention_values(shape, num_tokens, batch.decode, seq_length) * size,
         logits_bytes=num_rows * shape.vocab_size * (size + DTYPE_BYTES["float32"]),
+        graphs_bytes=0 if fused else graphs_bytes(shape, batch, device, cache.block_size, seq_length, size),
         shm_bytes=shm_bytes,
         has_own_memory=fused,
     )

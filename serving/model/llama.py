@@ -12,6 +12,7 @@ from typing import Any
 
 from serving.config import StackConfig
 from serving.link.step import Float32, Int32, Logits, StepBatch
+from serving.memory import plan_for
 from serving.model import runtime
 from serving.model.graph_cache import GraphCache
 from serving.model.graph_shapes import GraphPlan, GraphShape, empty_batch, pad
@@ -78,6 +79,7 @@ def load(stack: StackConfig, device_index: int, report: Report) -> LlamaModel:
         contents = [shape, asdict(stack.device), asdict(stack.serving.cache), stack.model.seq_length, plan.shapes()]
         cache = GraphCache(Path(stack.cache_dir), contents)
     runtime.set_up(stack.device, stack.serving.agent.device_ids[device_index], cache.path if cache else None)
+    print(plan_for(stack, shape_of(shape)).table(), flush=True)  # into the agent's log
     report("building the network", 0, 0)
     network = paged_network(shape, stack)
     weights = open_weights(folder, shape_of(shape))

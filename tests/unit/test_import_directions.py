@@ -15,11 +15,11 @@ LINE_CAP = 300
 ROOMS: dict[str, set[str]] = {
     "launch": {
         "conf", "harness", "sweeps", "serving.supervisor", "serving.config", "serving.child", "serving.validate",
-        "serving.tokenizer", "serving.identity", "acceptance",
+        "serving.tokenizer", "serving.identity", "serving.fit", "acceptance",
     },
     "acceptance": {"conf", "harness", "serving.config", "serving.doctor"},
     "sweeps": {"conf", "harness"},
-    "serve": {"conf", "serving.supervisor", "serving.config", "serving.validate"},
+    "serve": {"conf", "serving.supervisor", "serving.config", "serving.validate", "serving.fit"},
     "conf": {"serving.config", "harness.config"},
     "harness": set(),
     "analysis": {"harness"},
@@ -28,7 +28,9 @@ ROOMS: dict[str, set[str]] = {
     "serving.validate": {"serving.config"},
     "serving.status": set(),
     "serving.fake": set(),
-    "serving.memory": {"serving.config", "serving.link.layout"},
+    "serving.memory": {"serving.config", "serving.link.layout", "serving.memory_graphs"},
+    "serving.memory_graphs": {"serving.config"},
+    "serving.fit": {"serving.config", "serving.memory", "serving.model_folder"},
     "serving.lifeline": set(),
     "serving.doctor": {
         "serving.config", "serving.link.layout", "serving.memory", "serving.supervisor", "serving.validate"
@@ -64,6 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "serving.model": {
         "serving.config", "serving.link.step", "serving.tokenizer", "serving.status", "serving.lifeline",
         "serving.stack_file", "serving.model_folder", "serving.reference_tool", "serving.hashes",
+        "serving.memory",
     },
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ def test_defaults_are_the_laptop_run() -> None:
     ("override", "line"),
     [
         ("serving.batch.decod=1", "serving.batch.decod: no such key; did you mean serving.batch.decode?"),
+        ("layers=2", "layers: no such key; did you mean model.shape.num_layers?"),
         ("+serving.batch.decod=1", "serving.batch.decod: no such key; did you mean serving.batch.decode?"),
         ("nonsense=1", "nonsense: no such key"),
         ("serving.batch.decode=x", "serving.batch.decode: Value 'x' of type 'str' could not be converted to Integer"),
