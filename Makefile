@@ -35,8 +35,10 @@ bench: setup  ## the default experiment: start the stack, time it, check its log
 bench-fidelity: setup  ## how true the load generator's figures are, beside peers where installed (ARGS="--help")
 	$(RUN) -m harness.bench_fidelity $(ARGS)
 
+# In two processes: once protobuf is in use (MLflow's), MindSpore can no longer be imported.
 test: setup  ## the whole test suite
-	$(RUN) -m pytest
+	$(RUN) -m pytest tests/unit tests/process
+	$(RUN) -m pytest tests/mindspore
 
 lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check .
