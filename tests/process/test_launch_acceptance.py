@@ -59,6 +59,11 @@ def test_an_acceptance_that_cannot_start_is_packed_too(tmp_path: Path) -> None:
         "device=cpu",
         f"model.path={tmp_path}/none.ckpt",
         f"model.tokenizer={tmp_path}/none.model",
+        "model.shape.num_layers=1",  # small enough for any machine's memory, which is looked at before the model is
+        "model.seq_length=512",
+        "serving.cache.num_blocks=64",
+        "serving.prefill.max_tokens=192",
+        "workload.dataset.max_new_tokens=16",
         "tracking=none",
     )
     code, output = launch.wait()
