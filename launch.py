@@ -293,4 +293,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated launch tears down as an interrupted one
     os.chdir(Path(__file__).parent)
+    sys.argv[1:] = preflight.spelled_out(sys.argv[1:])
     sys.exit(main(sys.argv[1:]))

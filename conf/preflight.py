@@ -23,11 +23,22 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.schema import PlumblineConfig, register
 
 CONFIG_DIR = Path(__file__).parent
+SHORT_FORMS = {"layers=": "model.shape.num_layers="}
 OPEN_KEYS = ("device.environment.", "workload.slos.")  # mappings whose names are the user's own
 
 
 class ConfigError(ValueError):
     """A mistake in what the user asked for: one line with the full key, the value and what is allowed."""
+
+
+def spelled_out(arguments: list[str]) -> list[str]:
+    """Command-line arguments with short forms replaced by the keys they stand for: `layers=2`."""
+    return [
+        next(
+            (key + argument[len(short) :] for short, key in SHORT_FORMS.items() if argument.startswith(short)), argument
+        )
+        for argument in arguments
+    ]
 
 
 def variants(overrides: Sequence[str], multirun: bool) -> list[list[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.preflight import CONFIG_DIR, ConfigError, compose_config, variants
+from conf.preflight import CONFIG_DIR, ConfigError, compose_config, spelled_out, variants
 from serving.config import Policy
 
 
@@ -21,7 +21,6 @@ def test_defaults_are_the_laptop_run() -> None:
     ("override", "line"),
     [
         ("serving.batch.decod=1", "serving.batch.decod: no such key; did you mean serving.batch.decode?"),
-        ("layers=2", "layers: no such key; did you mean model.shape.num_layers?"),
         ("+serving.batch.decod=1", "serving.batch.decod: no such key; did you mean serving.batch.decode?"),
         ("nonsense=1", "nonsense: no such key"),
         ("serving.batch.decode=x", "serving.batch.decode: Value 'x' of type 'str' could not be converted to Integer"),
@@ -73,3 +72,9 @@ def test_every_option_composes(override: str) -> None:
 
 def test_configuration_stays_small_enough_to_read() -> None:
     assert len(list(Path(CONFIG_DIR).rglob("*.yaml"))) <= 25
+
+
+def test_short_forms_stand_for_keys() -> None:
+    spelled = spelled_out(["-m", "layers=2,4", "model=llama2_7b_random"])
+    assert spelled == ["-m", "model.shape.num_layers=2,4", "model=llama2_7b_random"]
+    assert compose_config([*spelled[2:], "model.shape.num_layers=4"]).model.shape.num_layers == 4
