@@ -23,7 +23,8 @@ class Axis:
         """0 at low, 1 at high; values outside are moved to the nearer end."""
         value = min(max(value, self.low), self.high)
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            low = math.log(self.low)  # differences of logarithms: a quotient may overflow
+            return (math.log(value) - low) / (math.log(self.high) - low)
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, wanted: int = 5) -> list[float]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.report import evidence, figures, palette, write_report
@@ -86,7 +86,7 @@ def test_many_requests_are_thinned_and_said_to_be() -> None:
 
 def test_step_times_are_read_from_the_server_s_statistics(tmp_path: Path) -> None:
     ring = StepRing(16)
-    ring.add(StepTimes(StepKind.decode, 4, 4, 40, 9_000_000, 1_000_000, 1, 1, 5_000_000, 1, 1, 1, 0))
+    ring.add(StepTimes(StepKind.decode, 1, 4, 4, 40, 0, 3, 9_000_000, 1_000_000, 1, 1, 5_000_000, 1, 1, 1, 0))
     (tmp_path / "server_stats.json").write_text(json.dumps({"engine": {"agents": [{"steps": ring.summary()}]}}))
     found = evidence.step_times(tmp_path)
     assert found["decode"]["forward"] == pytest.approx(5.0) and found["decode"]["plan"] == pytest.approx(1.0)
@@ -106,6 +106,7 @@ def test_accuracy_rows_are_drawn_by_position_and_occupancy(tmp_path: Path) -> No
     assert evidence.accuracy_rows(tmp_path) == {}
 
 
+@example([45.0, 2.9615915180116804e-307], False, None)
 @given(
     st.lists(st.floats(-1e12, 1e12, allow_subnormal=False), min_size=1), st.booleans(), st.sampled_from([False, None])
 )
