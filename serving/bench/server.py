@@ -74,9 +74,16 @@ class Server:
         return found
 
 
-def show_progress(message: str, done: int, total: int) -> None:
-    """A line on stderr for every step of a start that takes long."""
-    print(f"{message} ({done}/{total})" if total else message, file=sys.stderr, flush=True)
+class _Progress:
+    """A line on stderr for every stage of a start that takes long."""
+
+    def __init__(self) -> None:
+        self._message = ""
+
+    def __call__(self, message: str, done: int, total: int) -> None:
+        if message != self._message:
+            print(f"{message} ({done}/{total})" if total else message, file=sys.stderr, flush=True)
+        self._message = message
 
 
 @contextlib.contextmanager
@@ -84,6 +91,7 @@ def serving(stack: StackConfig, folder: Path) -> Iterator[Server]:
     """Start the stack in a folder of its own, and leave no process behind."""
     folder.mkdir(parents=True)
     stack.run_dir = str(folder)
+    show_progress = _Progress()
     with Supervisor(stack, folder) as supervisor:
         if stack.model.kind is ModelKind.llama:
             supervisor.run_tool("prepare", "serving.model.prepare", [], show_progress)
