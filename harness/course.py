@@ -1,4 +1,4 @@
-"""The course of a timed window as time series for tracking: what the records and the telemetry say, thinned alike."""
+"""The course of a timed window as time series for tracking: what records, steps and telemetry say, thinned alike."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from harness import timeline
+from harness import step_series, steps, timeline
 from harness.records import RequestRecord
 from harness.tracking import series
 from harness.tracking.series import Sample
 
 FILE_NAME = "series.parquet"
 MAX_POINTS = 300  # per series: ten minutes in steps of two seconds
-REQUESTS = "series."  # prefix of what the records say
+REQUESTS = "series."  # prefix of what the records and the server's steps say
 SYSTEM = "system/"  # prefix under which MLflow shows the figures of machines
 
 
@@ -25,7 +25,11 @@ def write(folder: Path, records: list[RequestRecord], telemetry: Path) -> bool:
     """Write series.parquet into a point's folder, seconds since the window's start; False if there is nothing."""
     last_s = max((phase.ended_s for phase in timeline.phases(records)), default=0.0)
     every_s = float(max(1, math.ceil(last_s / MAX_POINTS)))
-    samples = [*_of_requests(records, every_s), *_of_machine(telemetry, every_s, last_s)]
+    samples = [
+        *_of_requests(records, every_s),
+        *_of_steps(folder / steps.FILE_NAME, every_s, last_s),
+        *_of_machine(telemetry, every_s, last_s),
+    ]
     if samples:
         series.write(folder / FILE_NAME, samples)
     return bool(samples)
@@ -36,6 +40,18 @@ def _of_requests(records: list[RequestRecord], every_s: float) -> Iterator[Sampl
     for name, values in course.values.items():
         for end_s, value in zip(course.end_s, values, strict=True):
             yield Sample(f"{REQUESTS}{name}", float(end_s), float(value))
+
+
+def _of_steps(path: Path, every_s: float, last_s: float) -> Iterator[Sample]:
+    """KV use, queue and batch as the server's steps tell them; nothing where they don't."""
+    table = steps.read(path)
+    found = step_series.series(table, every_s, last_s) if table is not None else None
+    if found is None:
+        return
+    for name, values in found.values.items():
+        for end_s, value in zip(found.end_s, values, strict=True):
+            if math.isfinite(value):
+                yield Sample(f"{REQUESTS}{name}", float(end_s), float(value))
 
 
 def _of_machine(path: Path, every_s: float, last_s: float) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from harness import client, steps, telemetry
+from harness import client, step_series, steps, telemetry
 from harness.server import Server
 from harness.telemetry import MachineUse, Telemetry
 from harness.tracking import series
@@ -70,10 +71,11 @@ class Observer:
         if self._before is not None and after is not None:
             path = self._folder / SERVER_STATS
             path.write_bytes(orjson.dumps({"before": self._before, "after": after}, option=orjson.OPT_INDENT_2))
-            table = steps.of_window(self._before, server_steps(self._server))
-            if table is not None:
-                steps.write(self._folder / steps.FILE_NAME, table)
-        return Observation(telemetry.use_between(rows, start_ns, end_ns), step_figures(self._before, after))
+        table = steps.of_window(self._before, server_steps(self._server), start_ns)
+        if table is not None:
+            steps.write(self._folder / steps.FILE_NAME, table)
+        held = step_series.figures(table) if table is not None else {}
+        return Observation(telemetry.use_between(rows, start_ns, end_ns), step_figures(self._before, after) | held)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
@@ -89,10 +91,11 @@ def server_stats(server: Server) -> dict[str, Any] | None:
     return page if page is not None and isinstance(page.get("engine"), dict) else None
 
 
-def server_steps(server: Server) -> dict[str, Any] | None:
+def server_steps(server: Server) -> steps.StepsPage | None:
     """The server's /stats/steps page; None as for `server_stats`."""
+    asked_ns = time.monotonic_ns()
     page = _page(server, "/stats/steps")
-    return page if page is not None and steps.is_page(page) else None
+    return steps.read_page(page, asked_ns, time.monotonic_ns())
 
 
 def _page(server: Server, path: str) -> dict[str, Any] | None:

@@ -1,41 +1,73 @@
 """The server's steps one by one: those of one timed window, as a table. It asks no server and fits nothing.
 
 Columns of steps.parquet: agent, number (of the step since the agent's engine started), kind ("prefill" or "decode"),
-num_seqs, num_tokens (fed in this step), context_tokens (in the cache once it has run, all sequences together), and the
-time of each part in ns as the server's /stats/steps page names them (forward_ns, sample_ns, …).
+ended_s (when its reply was read, since the window's start), num_seqs, num_tokens (fed in this step), context_tokens (in
+the cache once it has run, all sequences together), num_waiting and kv_blocks_used (requests in the queue and blocks
+held once it was done), kv_blocks_total, and the time of each part in ns as the server's /stats/steps page names them
+(forward_ns, sample_ns, …).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 FILE_NAME = "steps.parquet"
 _NEEDED = ("kind", "num_seqs", "num_tokens", "context_tokens", "forward_ns")
 
 
-def of_window(before: dict[str, Any] | None, page: dict[str, Any] | None) -> pa.Table | None:
+@dataclass(frozen=True)
+class StepsPage:
+    """A /stats/steps page. clock_offset_ns: to be added to the server's clock to get CLOCK_MONOTONIC here."""
+
+    agents: list[dict[str, Any]]
+    clock_offset_ns: int
+
+
+def read_page(page: dict[str, Any] | None, asked_ns: int, answered_ns: int) -> StepsPage | None:
+    """The page with the offset of its clock, from when it was asked for and answered here; None if it is not one.
+
+    On the same machine both clocks are one, and the server's reading lies between ours. Of another machine's clock the
+    offset is known to within the time that the question took.
+    """
+    agents = page.get("agents") if page is not None else None
+    if page is None or not isinstance(agents, list) or not all(map(_is_agent, agents)):
+        return None
+    server_ns = page.get("now_ns")
+    if not isinstance(server_ns, int) or asked_ns <= server_ns <= answered_ns:
+        return StepsPage(agents, 0)
+    return StepsPage(agents, asked_ns - server_ns)
+
+
+def of_window(before: dict[str, Any] | None, page: StepsPage | None, start_ns: int) -> pa.Table | None:
     """The steps since the /stats page `before`, from a /stats/steps page read after the window; None if none are told.
 
-    Steps that the server no longer kept are missing: their numbers are.
+    Steps that the server no longer kept are missing: their numbers are. start_ns: of the window, on CLOCK_MONOTONIC.
     """
     if before is None or page is None:
         return None
-    pairs = zip(before["engine"].get("agents", []), page["agents"], strict=False)
-    tables = [_of_agent(index, int(old.get("steps_total", 0)), new) for index, (old, new) in enumerate(pairs)]
+    pairs = enumerate(zip(before["engine"].get("agents", []), page.agents, strict=False))
+    tables = [_of_agent(index, old, new, start_ns - page.clock_offset_ns) for index, (old, new) in pairs]
     return pa.concat_tables(tables) if tables else None
 
 
-def _of_agent(agent: int, num_before: int, columns: dict[str, Any]) -> pa.Table:
-    """One agent's steps from number `num_before` on; `columns` holds the newest, from number `first` on."""
+def _of_agent(agent: int, before: dict[str, Any], columns: dict[str, Any], start_ns: int) -> pa.Table:
+    """One agent's steps after those that `before` counted; `columns` holds the newest, from number `first` on."""
     first = int(columns["first"])
     count = len(columns["kind"])
-    values = {name: column for name, column in columns.items() if name != "first"}
-    table = pa.table({"agent": [agent] * count, "number": list(range(first, first + count)), **values})
-    return table.slice(min(max(0, num_before - first), count))
+    values = {name: column for name, column in columns.items() if name not in ("first", "ended_ns")}
+    values = {"agent": [agent] * count, "number": list(range(first, first + count)), **values}
+    if "ended_ns" in columns:
+        values["ended_s"] = pc.divide(pc.subtract(pa.array(columns["ended_ns"], pa.int64()), start_ns), 1e9)
+    if "kv_blocks_total" in before:
+        values["kv_blocks_total"] = [int(before["kv_blocks_total"])] * count
+    table = pa.table(values)
+    return table.slice(min(max(0, int(before.get("steps_total", 0)) - first), count))
 
 
 def write(path: Path, table: pa.Table) -> None:
@@ -45,10 +77,12 @@ def write(path: Path, table: pa.Table) -> None:
     partial.replace(path)
 
 
-def is_page(page: dict[str, Any]) -> bool:
-    """Whether this is a /stats/steps page and not something else by that name."""
-    agents = page.get("agents")
-    return isinstance(agents, list) and all(map(_is_agent, agents))
+def read(path: Path) -> pa.Table | None:
+    """The table back; None if there is none that can be read."""
+    try:
+        return pq.read_table(path) if path.is_file() else None
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def _is_agent(agent: Any) -> bool:

@@ -119,7 +119,7 @@ class ServingConfig:
     policy: Policy = Policy.prefill_first
     pipeline: bool = True  # plan and send the next step while the device runs the current one
     fake: Fake = Fake.off
-    num_steps_kept: int = 4096  # newest steps whose timings the server keeps, per agent (GET /stats/steps)
+    num_steps_kept: int = 32768  # newest steps whose timings the server keeps, per agent (GET /stats/steps)
     batch: BatchConfig = field(default_factory=BatchConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     prefill: PrefillConfig = field(default_factory=PrefillConfig)

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.accuracy.sentence import describe
-from harness.report import evidence, figures, palette
+from harness.report import evidence, figures, palette, server_figures
 from harness.report.table import FEW_SAMPLES, LATENCIES, PERCENTILES, percentile, requests_equation, throughput
 from harness.report.view import RunView, figure
 
@@ -65,7 +65,7 @@ def run_page(view: RunView) -> dict[str, Any]:
         "sections": [
             {"label": point.label, "figures": drawn}
             for point in view.points
-            if (drawn := [*figures.over_time(point), *figures.gantt(point)])
+            if (drawn := [*figures.over_time(point), *server_figures.over_time(point), *figures.gantt(point)])
         ],
         "step_figures": figures.step_times(steps[-1]) if steps else [],
         "headline_params": [(name, view.params[name]) for name in HEADLINE if view.params.get(name)],

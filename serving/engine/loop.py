@@ -162,9 +162,12 @@ class EngineLoop:
         self.ring.add(
             StepTimes(
                 kind=flight.plan.kind,
+                ended=result.arrived_ns,
                 num_seqs=len(flight.plan.sequences),
                 num_tokens=len(flight.plan.input_ids),
                 context_tokens=sum(flight.plan.context_lengths),
+                num_waiting=len(self.scheduler.waiting),
+                kv_blocks_used=self.scheduler.blocks.num_used,
                 step=result.arrived_ns - max(flight.planned_ns, previous_start_ns if flight.continuing else 0),
                 plan=flight.sent_ns - flight.planned_ns,
                 link_out=result.received_ns - max(flight.sent_ns, previous_done_ns),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from pathlib import Path
 
 from serving.config import Fake, StackConfig
@@ -206,8 +207,8 @@ class Engine:
         self._ready.set()
 
     def steps(self) -> dict[str, object]:
-        """{"agents": [StepRing.rows()]}: every step whose timings are still kept."""
-        return {"agents": [loop.ring.rows() for loop in self._loops]}
+        """{"now_ns", "agents": [StepRing.rows()]}: every step still kept, and the clock of their ends now."""
+        return {"now_ns": time.monotonic_ns(), "agents": [loop.ring.rows() for loop in self._loops]}
 
     def stats(self) -> dict[str, object]:
         """State, counts since the start, and per agent its gauges and step timings; all of it JSON-able.

@@ -9,7 +9,9 @@ CAPACITY = 64
 
 
 def times(kind: StepKind, step_ns: int, num_seqs: int = 2) -> StepTimes:
-    return StepTimes(kind, num_seqs, 7, 70, step_ns, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000)
+    return StepTimes(
+        kind, 10**12 + step_ns, num_seqs, 7, 70, 3, 20, step_ns, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000
+    )
 
 
 def test_percentiles_are_per_kind_and_in_microseconds():
@@ -52,6 +54,8 @@ def test_rows_are_the_newest_steps_in_order():
     assert rows["step_ns"] == [2, 3, 4, 5]
     assert rows["kind"] == ["decode", "decode", "prefill", "prefill"]
     assert rows["num_seqs"] == [2, 2, 4, 5]
+    assert rows["ended_ns"] == [10**12 + step_ns for step_ns in (2, 3, 4, 5)]
+    assert rows["num_waiting"] == [3] * 4 and rows["kv_blocks_used"] == [20] * 4
     assert (
         rows["context_tokens"] == [70] * 4 and rows["forward_ns"] == [4000] * 4 and rows["device_gap_ns"] == [8000] * 4
     )
