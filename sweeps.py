@@ -22,7 +22,7 @@ from conf.schema import PlumblineConfig
 from harness.run import EXIT_INTERRUPTED
 from harness.run_info import RunInfo, config_digest
 from harness.sweep import plan as plans
-from harness.sweep import reservation, session, tether
+from harness.sweep import reservation, session, slurm, tether
 from harness.sweep.conclude import conclude
 from harness.sweep.plan import PlannedVariant, SweepPlan
 from harness.timed import schedules
@@ -53,19 +53,33 @@ class Sweep:
     def run(self, job: Callable[[], Any]) -> int:
         """Let Hydra run all jobs, then report; returns the worst exit status, or that of an interruption."""
         serial = self.engines.serial
+        self._cancel_jobs()  # of an earlier attempt that was killed
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a launcher's error with its traceback and exits
         elsewhere = contextlib.nullcontext() if serial else session.watched(self.folder, self.console)
         try:
             with elsewhere:
                 job()
         except KeyboardInterrupt:
             tether.stop_variants()
+            self._cancel_jobs()
             self._conclude(interrupted=True)
             return EXIT_INTERRUPTED
         except Exception as error:  # of a launcher or sweeper: a variant's own are recorded, not raised
+            self._cancel_jobs()
             self._conclude(interrupted=True)
             self.console.print(f"error: the sweep ended early: {error}".splitlines()[0], markup=False, soft_wrap=True)
             return session.EXIT_CRASHED
         return self._conclude(interrupted=False)
+
+    def _cancel_jobs(self) -> None:
+        """Leave no job of a cluster behind: nobody waits for it, and it would write where the next attempt does."""
+        if self.engines.local:
+            return
+        try:
+            if count := slurm.cancel(self.folder):
+                self.console.print(f"sweep: cancelled {count} jobs of Slurm", markup=False)
+        except OSError as error:
+            self.console.print(f"warning: {error}", style="yellow", markup=False, soft_wrap=True)
 
     def _conclude(self, interrupted: bool) -> int:
         tracker = open_tracker(self.config.tracking, Path(self.config.outputs_dir))

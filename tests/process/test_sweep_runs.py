@@ -96,6 +96,18 @@ def test_ending_the_command_ends_variants_in_other_processes(tmp_path: Path, num
     assert_nothing_left(launch, shm_before)
 
 
+def test_a_launcher_that_cannot_work_ends_the_sweep_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # no Slurm, wherever this runs
+    launch = Launch(tmp_path, *QUICK, "tracking=none", "hydra/launcher=slurm", "serving.batch.decode=1,4")
+    code, output = launch.wait(60)
+    assert code == 3 and "Traceback" not in output
+    assert output.splitlines()[-1].startswith('error: the sweep ended early: Could not detect "srun"')
+    (sweep_dir,) = sweep_dirs(tmp_path)
+    assert json.loads((sweep_dir / "sweep.json").read_text())["ended"] == "interrupted"
+
+
 def test_a_search_tries_as_many_variants_as_it_is_told(tmp_path: Path) -> None:
     launch = Launch(
         tmp_path, *QUICK, "tracking=none", "hydra/sweeper=search", "hydra.sweeper.n_trials=2",
