@@ -140,6 +140,9 @@ def test_smoke_run_passes_and_is_tracked(tmp_path: Path, shm_before: set[str]) -
     assert run.data.metrics["requests_finished"] == 20
     assert run.data.params["serving.batch.decode"] == "8"
     assert run.data.tags["verdict"] == "pass"
+    use = [point.value for point in client.get_metric_history(run.info.run_id, "series.kv_use")]
+    assert 0 < max(use) <= float(str(row["server_kv_use_max"])) < 1
+    assert "KV use over time" in (launch.run_dir / "report.html").read_text()
     assert {"metrics.json", "records.parquet", "config.yaml", "schedule.json", "frontend.log"} <= {
         artifact.path for artifact in client.list_artifacts(run.info.run_id)
     }
