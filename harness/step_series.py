@@ -21,7 +21,7 @@ class StepSeries:
     """Per interval of `interval_s`; `end_s` (s since the window's start) and all values have shape [num_intervals].
 
     kv_use: blocks in use / all blocks, 0 to 1. requests_queued: waiting in the server for a place in the batch.
-    decode_batch_size: sequences per decode step; NaN where no decode step ended.
+    decode_batch_size: sequences per decode step; NaN where no decode step ended. num_blocks: of all agents together.
     """
 
     end_s: Values
@@ -29,6 +29,7 @@ class StepSeries:
     kv_use: Values
     requests_queued: Values
     decode_batch_size: Values
+    num_blocks: int
 
     @property
     def values(self) -> dict[str, Values]:
@@ -50,7 +51,7 @@ def series(table: pa.Table, every_s: float, last_s: float) -> StepSeries | None:
     edges = np.arange(count + 1) * every_s
     columns = {name: table[name].to_numpy() for name in _NEEDED - {"kind"}}
     of_agents = [columns["agent"] == agent for agent in np.unique(columns["agent"])]
-    num_blocks = sum(float(columns["kv_blocks_total"][mine][-1]) for mine in of_agents)
+    num_blocks = sum(int(columns["kv_blocks_total"][mine][-1]) for mine in of_agents)
 
     def gauge(name: str) -> Values:
         held = (_mean_held(columns["ended_s"][mine], columns[name][mine], edges) for mine in of_agents)
@@ -61,7 +62,8 @@ def series(table: pa.Table, every_s: float, last_s: float) -> StepSeries | None:
     time = np.histogram(columns["ended_s"], edges, weights=weights)[0]
     weighted = np.histogram(columns["ended_s"], edges, weights=weights * columns["num_seqs"])[0]
     batch = np.divide(weighted, time, out=np.full(count, np.nan), where=time > 0)
-    return StepSeries(edges[1:], every_s, gauge("kv_blocks_used") / num_blocks, gauge("num_waiting"), batch)
+    kv_use = gauge("kv_blocks_used") / num_blocks
+    return StepSeries(edges[1:], every_s, kv_use, gauge("num_waiting"), batch, num_blocks)
 
 
 def figures(table: pa.Table) -> dict[str, float]:

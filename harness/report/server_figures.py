@@ -19,13 +19,13 @@ def over_time(point: PointView) -> list[Figure]:
     if table is None or last_s <= 0:
         return []
     series = step_series.series(table, timeline.interval_s(point.records), last_s)
-    return [] if series is None else [_kv_use(series, table["kv_blocks_total"].to_numpy()[-1]), _batch(series)]
+    return [] if series is None else [_kv_use(series), _batch(series)]
 
 
-def _kv_use(series: step_series.StepSeries, num_blocks: int) -> Figure:
+def _kv_use(series: step_series.StepSeries) -> Figure:
     chart = Chart("KV cache in use over time", _time(series), Axis("share of blocks", 0.0, 1.0))
     chart.line(_middles(series), series.kv_use.tolist(), colour(0))
-    note = f"share of {num_blocks:,} blocks, mean per {number(series.interval_s)} s, as the server's steps tell"
+    note = f"share of {series.num_blocks:,} blocks, mean per {number(series.interval_s)} s, as the server's steps tell"
     return Figure("KV use over time", chart.render(), note)
 
 

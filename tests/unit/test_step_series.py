@@ -44,7 +44,7 @@ def test_agents_are_added_up() -> None:
     both = pa.concat_tables([table([(0.0, "decode", 1, 1, 10)], 0), table([(0.0, "decode", 1, 2, 0)], 1, total=30)])
     found = step_series.series(both, 1.0, 1.0)
     assert found is not None
-    assert found.kv_use.tolist() == [0.25] and found.requests_queued.tolist() == [3]
+    assert found.kv_use.tolist() == [0.25] and found.requests_queued.tolist() == [3] and found.num_blocks == 40
     assert step_series.figures(both) == {"kv_use_max": 1.0, "queue_max": 2.0}
 
 
