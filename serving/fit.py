@@ -14,7 +14,7 @@ from serving.config import ModelShape, StackConfig, WeightSource
 from serving.memory import MemoryPlan, gigabytes, plan_for
 from serving.model_folder import locate, shape_of
 
-_SHAPED = (WeightSource.checkpoint, WeightSource.random)  # sources without a shape of their own: `model.shape` is it
+SHAPED = (WeightSource.checkpoint, WeightSource.random)  # sources without a shape of their own: `model.shape` is it
 _SHM = Path("/dev/shm")
 _CGROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 # MindSpore takes `max_device_memory` in units of 1024^3 bytes.
@@ -45,7 +45,7 @@ class Fit:
 
 def known_shape(stack: StackConfig) -> ModelShape | None:
     """The shape of the model to be served; None if it lies in files that are not prepared yet."""
-    if stack.model.source in _SHAPED:
+    if stack.model.source in SHAPED:
         return stack.model.shape
     try:
         return shape_of(json.loads((locate(stack) / "config.json").read_text()))
@@ -58,7 +58,7 @@ def available(stack: StackConfig) -> Available:
     limit = stack.device.max_device_memory
     device = round(float(limit.removesuffix("GB")) * _GIB) if limit and stack.device.target == "Ascend" else None
     shm = shutil.disk_usage(_SHM).free if _SHM.is_dir() else None
-    return Available(min(psutil.virtual_memory().available, _cgroup_free_bytes()), shm, device)
+    return Available(free_ram_bytes(), shm, device)
 
 
 def fit(stack: StackConfig, plan: MemoryPlan, free: Available, with_reference: bool) -> Fit:
@@ -133,6 +133,11 @@ def require(stack: StackConfig, with_reference: bool, say: Callable[[str], None]
     if found.doubt:
         say(f"warning: {found.doubt}")
     return True
+
+
+def free_ram_bytes() -> int:
+    """What is free now, of the machine or of the container if that is less."""
+    return min(psutil.virtual_memory().available, _cgroup_free_bytes())
 
 
 def _cgroup_free_bytes() -> int:

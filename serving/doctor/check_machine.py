@@ -24,7 +24,7 @@ def check(stack: StackConfig, facts: MachineFacts, plan: MemoryPlan | None, shm_
     yield _model_files(stack, facts)
     yield _ram(facts, plan)
     for purpose, free in facts.disk_free_bytes.items():
-        yield _disk(purpose, free, plan)
+        yield _disk(purpose, free)
     yield _shm(facts, shm_bytes * len(stack.serving.agent.device_ids))
     yield _port(stack, facts)
     yield _files(stack, facts)
@@ -57,13 +57,12 @@ def _ram(facts: MachineFacts, plan: MemoryPlan | None) -> Finding:
     return ok("RAM", found)
 
 
-def _disk(purpose: str, free: int, plan: MemoryPlan | None) -> Finding:
-    # Converted weights are kept in the cache.
-    need = DISK_LEAST_BYTES + (plan.weights_bytes if plan and purpose == "cache" else 0)
+def _disk(purpose: str, free: int) -> Finding:
     found = f"{gigabytes(free)} free"
     place = "PLUMBLINE_CACHE_DIR=FOLDER" if purpose == "cache" else "outputs_dir=FOLDER"
-    if free < need:
-        return missing(f"disk ({purpose})", f"{found}, {gigabytes(need)} needed", f"free space, or {place}")
+    if free < DISK_LEAST_BYTES:
+        need = f"{found}, {gigabytes(DISK_LEAST_BYTES)} needed"
+        return missing(f"disk ({purpose})", need, f"free space, or {place}")
     if free < DISK_WANTED_BYTES:
         return warning(f"disk ({purpose})", found, f"free space, or {place}")
     return ok(f"disk ({purpose})", found)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from serving.config import StackConfig, WeightSource
+from serving.config import StackConfig
 from serving.doctor import check_ascend, check_machine, check_python, probe_ascend, probe_machine, probe_python
 from serving.doctor.facts import Facts
 from serving.doctor.finding import Finding
 from serving.doctor.report import Report
+from serving.fit import SHAPED
 from serving.link.layout import Shapes, segment_bytes
 from serving.memory import MemoryPlan, plan_for
 
-# Sources that do not carry a shape of their own, so that `model.shape` is the model's.
-_SHAPED = (WeightSource.checkpoint, WeightSource.random)
 _LARGEST_VOCAB = 131_072  # for models whose own is not known before they are loaded
 
 
@@ -49,4 +48,4 @@ def judge(stack: StackConfig, facts: Facts) -> Report:
 
 
 def _plan(stack: StackConfig) -> MemoryPlan | None:
-    return plan_for(stack, stack.model.shape) if stack.model.source in _SHAPED else None
+    return plan_for(stack, stack.model.shape) if stack.model.source in SHAPED else None

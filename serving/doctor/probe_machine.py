@@ -7,16 +7,14 @@ import resource
 import shutil
 from pathlib import Path
 
-import psutil
-
 from serving.config import StackConfig
 from serving.doctor.facts import MachineFacts
+from serving.fit import free_ram_bytes
 from serving.supervisor import ServingError, check_port_free
 
 _CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 _CPUS = Path("/sys/devices/system/cpu")
 _SHM = Path("/dev/shm")
-_CGROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 
 
 def probe(stack: StackConfig, folders: dict[str, Path]) -> MachineFacts:
@@ -24,7 +22,7 @@ def probe(stack: StackConfig, folders: dict[str, Path]) -> MachineFacts:
     _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MachineFacts(
         num_cpus=len(os.sched_getaffinity(0)),
-        ram_available_bytes=min(psutil.virtual_memory().available, _cgroup_free_bytes()),
+        ram_available_bytes=free_ram_bytes(),
         absent_files=[file for file in (stack.model.path, stack.model.tokenizer) if file and not Path(file).exists()],
         disk_free_bytes={purpose: _free_bytes(folder) for purpose, folder in folders.items()},
         shm_free_bytes=_free_bytes(_SHM) if _SHM.is_dir() else None,
@@ -40,12 +38,6 @@ def probe(stack: StackConfig, folders: dict[str, Path]) -> MachineFacts:
 def _free_bytes(folder: Path) -> int:
     existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
     return shutil.disk_usage(existing).free
-
-
-def _cgroup_free_bytes() -> int:
-    """What a container's limit leaves; a very large number where there is none."""
-    limit, used = _read(_CGROUP / "memory.max"), _read(_CGROUP / "memory.current")
-    return int(limit) - int(used) if limit and used and limit.isdigit() else 1 << 62
 
 
 def _port_error(stack: StackConfig) -> str:

@@ -103,7 +103,7 @@ def uninstall(name: str) -> Callable[[Facts], None]:
         (set_python("has_ascend_plugin", False), "MindSpore for Ascend", "missing", "no Ascend back end"),
         (uninstall("decorator"), "CANN's Python packages", "missing", "make setup DEVICE=ascend"),
         (set_machine("ram_available_bytes", 10 * GB), "RAM", "missing", "18.18 GB needed"),
-        (set_machine("disk_free_bytes", {"cache": 12 * GB}), "disk (cache)", "missing", "PLUMBLINE_CACHE_DIR"),
+        (set_machine("disk_free_bytes", {"cache": GB // 2}), "disk (cache)", "missing", "PLUMBLINE_CACHE_DIR"),
         (set_machine("disk_free_bytes", {"outputs": 2 * GB}), "disk (outputs)", "warning", "outputs_dir"),
         (set_machine("shm_free_bytes", 1000), "/dev/shm", "missing", "--shm-size"),
         (set_machine("shm_free_bytes", None), "/dev/shm", "missing", "mount a tmpfs"),
