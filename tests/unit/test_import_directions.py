@@ -33,7 +33,8 @@ ROOMS: dict[str, set[str]] = {
     "serving.fit": {"serving.config", "serving.memory", "serving.model_folder"},
     "serving.lifeline": set(),
     "serving.doctor": {
-        "serving.config", "serving.link.layout", "serving.memory", "serving.supervisor", "serving.validate"
+        "serving.config", "serving.fit", "serving.link.layout", "serving.memory", "serving.supervisor",
+        "serving.validate",
     },
     # An entry point like launch.py: it composes the configuration that people type.
     "serving.doctor.__main__": {"conf", "serving.config", "serving.doctor", "serving.validate"},
