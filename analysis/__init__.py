@@ -2,7 +2,7 @@
 
 from analysis.compare import compare_runs
 from analysis.frames import NoRuns, config_keys, differing, load_runs, load_tracked_runs
-from analysis.requests import load_accuracy, load_requests, load_series, load_token_gaps
+from analysis.requests import load_accuracy, load_requests, load_series, load_steps, load_token_gaps
 
 __all__ = [
     "NoRuns",
@@ -13,6 +13,7 @@ __all__ = [
     "load_requests",
     "load_runs",
     "load_series",
+    "load_steps",
     "load_token_gaps",
     "load_tracked_runs",
 ]

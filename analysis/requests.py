@@ -1,4 +1,4 @@
-"""One run's requests, tokens, series and logits rows as tidy frames. It measures and judges nothing."""
+"""One run's requests, tokens, series, steps and logits rows as tidy frames. It measures and judges nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness import records, timeline
+from harness import records, step_series, steps, timeline
 from harness.records import RecordsError, RequestRecord
 
 RECORDS = "records.parquet"
@@ -38,13 +38,33 @@ def load_token_gaps(run_dir: Path | str) -> pd.DataFrame:
 
 
 def load_series(run_dir: Path | str) -> pd.DataFrame:
-    """Quantities over time: point, time_s (end of the interval), metric, value. Raises RecordsError."""
+    """Quantities over time: point, time_s (end of the interval), metric, value. Raises RecordsError.
+
+    Of the requests, and, if the server told its steps, kv_use (share of blocks), requests_queued, decode_batch_size.
+    """
     frames = []
     for point, found in _points(run_dir):
         course = timeline.series(found)
         wide = pd.DataFrame({"time_s": course.end_s, **course.values})
+        table = steps.read(Path(run_dir) / point / steps.FILE_NAME)
+        if table is not None and len(course.end_s):
+            server = step_series.series(table, course.interval_s, float(course.end_s[-1]))
+            wide = wide.assign(**server.values) if server else wide
         frames.append(wide.melt("time_s", var_name="metric", value_name="value").assign(point=point))
     return pd.concat(frames, ignore_index=True)
+
+
+def load_steps(run_dir: Path | str) -> pd.DataFrame:
+    """One row per step of the server, of every point, with its columns as harness.steps names them, and `point`.
+
+    Raises RecordsError for a folder without requests, FileNotFoundError if the server told none of its steps.
+    """
+    tables = {point: steps.read(Path(run_dir) / point / steps.FILE_NAME) for point, _ in _points(run_dir)}
+    frames = [table.to_pandas().assign(point=point) for point, table in tables.items() if table is not None]
+    if not frames:
+        raise FileNotFoundError(f"{run_dir}: the run kept no {steps.FILE_NAME} (its server does not tell its steps)")
+    every: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    return every
 
 
 def load_accuracy(run_dir: Path | str) -> pd.DataFrame:

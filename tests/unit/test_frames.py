@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import load_requests, load_runs
-from harness import records
+from analysis import load_requests, load_runs, load_series, load_steps
+from harness import records, steps
 from harness.records import Outcome, RequestRecord
+from tests.unit.steps_for_tests import table
 
 
 def write_run(folder: Path, ttft_ms: float) -> None:
@@ -30,6 +31,20 @@ def test_requests_have_times_in_seconds_and_latencies_from_scheduled(tmp_path: P
     assert frame.loc[0, "e2el_ms"] == pytest.approx(300)
     assert frame.loc[0, "lateness_ms"] == pytest.approx(2)
     assert frame.loc[1, ["sent_s", "ttft_ms", "e2el_ms"]].isna().all()
+
+
+def test_steps_and_what_they_left_behind_are_told_per_point(tmp_path: Path) -> None:
+    write_run(tmp_path / "run" / "point-1", 100)
+    with pytest.raises(FileNotFoundError, match=r"the run kept no steps\.parquet"):
+        load_steps(tmp_path / "run")
+    rows = [(0.0, "prefill", 1, 2, 5), (1.0, "decode", 3, 0, 0)]
+    steps.write(tmp_path / "run" / "point-1" / steps.FILE_NAME, table(rows))
+    frame = load_steps(tmp_path / "run")
+    assert frame["point"].tolist() == ["point-1"] * 2 and frame["kv_blocks_used"].tolist() == [5, 0]
+    series = load_series(tmp_path / "run")
+    of_server = series[series["metric"] == "kv_use"]
+    assert set(of_server["point"]) == {"point-1"} and of_server["value"].max() == pytest.approx(0.5)
+    assert {"requests_waiting", "requests_queued", "decode_batch_size"} <= set(series["metric"])
 
 
 def test_runs_are_rows_and_unreadable_ones_are_named(tmp_path: Path) -> None:

@@ -13,15 +13,7 @@ from hypothesis import strategies as st
 from harness import course, step_series, steps
 from harness.tracking import series
 from tests.unit.report_for_tests import request
-
-Row = tuple[float, str, int, int, int]  # ended_s, kind, num_seqs, num_waiting, kv_blocks_used
-
-
-def table(rows: list[Row], agent: int = 0, total: int = 10, step_ms: int = 100) -> pa.Table:
-    names = ("ended_s", "kind", "num_seqs", "num_waiting", "kv_blocks_used")
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
-    constant = {"agent": agent, "kv_blocks_total": total, "step_ns": step_ms * 1_000_000}
-    return pa.table(columns | {name: [value] * len(rows) for name, value in constant.items()})
+from tests.unit.steps_for_tests import table
 
 
 def test_a_gauge_holds_until_the_next_step() -> None:
