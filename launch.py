@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,21 +27,22 @@ from rich.console import Console
 
 import acceptance
 import sweeps
-from conf import preflight
+from conf import preflight, secrets
 from conf.preflight import ConfigError
 from conf.schema import PlumblineConfig, register
-from harness import logits_task, prompts
+from harness import interruption, logits_task, prompts
 from harness.config import HarnessConfig, ReferenceKind
 from harness.load import INTERRUPTED, LoadError
 from harness.preflight import problems as harness_problems
 from harness.progress import Display
 from harness.run import EXIT_INTERRUPTED, EXIT_SERVER, Run
+from harness.run_folder import claim, point_latest_at
 from harness.run_info import RunInfo
 from harness.server import ExternalServer, Server, ServerError
 from harness.timed import schedules
 from harness.tracking.errors import TrackingFailed, TrackingUnavailable
 from harness.tracking.tracked_run import flatten
-from harness.tracking.tracker import open_tracker
+from harness.tracking.tracker import open_tracker, tracker_for
 from serving import fit
 from serving.config import ModelKind, StackConfig
 from serving.identity import identity
@@ -164,7 +164,7 @@ def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterato
 
 def run_job(config: PlumblineConfig, info: RunInfo, console: Console) -> int:
     """One variant from start to verdict; returns its exit status and leaves no process behind."""
-    tracker = open_tracker(config.tracking, Path(config.outputs_dir))
+    tracker = tracker_for(config.tracking, Path(config.outputs_dir))
     run = Run(harness_config(config), info, tracker, console)
     try:
         # MLflow takes seconds to import: that is done by the time the stack is up, so never beside a timed request.
@@ -172,7 +172,7 @@ def run_job(config: PlumblineConfig, info: RunInfo, console: Console) -> int:
             warming = pool.submit(tracker.warm) if tracker else None
             with started(config, info.run_dir, console) as server:
                 if warming:
-                    warming.result()
+                    warming.exception()  # a store that is gone by now is told of when the run is sent
                 return run.measure(server)
     except (ConfigError, TokenizerError, fit.DoesNotFit) as error:
         return run.abandon(str(error), EXIT_BAD_INPUT)
@@ -191,7 +191,7 @@ def run_info(config: PlumblineConfig, run_dir: Path, sweep_dir: Path | None, ove
         name=config.name,
         title=f"{config.model.name} on {config.device.name}",
         run_dir=run_dir,
-        params=flatten(dataclasses.asdict(config)),
+        params=secrets.redacted(flatten(dataclasses.asdict(config))),
         device=config.device.name,
         served_dtype=config.device.dtype,
         npu_ids=config.serving.agent.device_ids if config.device.target == "Ascend" else [],
@@ -199,13 +199,6 @@ def run_info(config: PlumblineConfig, run_dir: Path, sweep_dir: Path | None, ove
         sweep_dir=sweep_dir,
         variant=sweeps.variant_name(sweep_dir, overrides) if sweep_dir else "",
     )
-
-
-def point_latest_at(run_dir: Path, outputs: Path) -> None:
-    """Make <outputs>/latest name this run folder; replaced in one step, so it never names nothing."""
-    partial = outputs / f".latest-{os.getpid()}"
-    partial.symlink_to(run_dir.resolve(), target_is_directory=True)
-    partial.replace(outputs / "latest")
 
 
 @dataclass
@@ -283,6 +276,8 @@ def main(arguments: list[str]) -> int:
         # Flags first: Hydra's command line does not understand `key=value -m key=value`.
         sys.argv = [sys.argv[0], *flags, *overrides, f"hydra.sweep.dir={sweep.folder}"]
         return sweep.run(job)
+    if not flags & _INFO_FLAGS and not any(override.startswith("hydra.run.dir=") for override in overrides):
+        sys.argv.append(f"hydra.run.dir={claim(Path(variants[0].config.outputs_dir) / variants[0].config.name)}")
     try:
         job()
     except KeyboardInterrupt:
@@ -291,7 +286,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated launch tears down as an interrupted one
+    interruption.on_signals()
     os.chdir(Path(__file__).parent)
-    sys.argv[1:] = preflight.spelled_out(sys.argv[1:])
+    sys.argv[1:] = secrets.to_environment(preflight.spelled_out(sys.argv[1:]))
     sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from conf import preflight
+from conf import preflight, secrets
 from conf.preflight import ConfigError, Engines
 from conf.schema import PlumblineConfig
 from harness.run import EXIT_INTERRUPTED
@@ -28,7 +27,7 @@ from harness.sweep.plan import PlannedVariant, SweepPlan
 from harness.timed import schedules
 from harness.tracking.environment import git
 from harness.tracking.tracked_run import flatten
-from harness.tracking.tracker import open_tracker
+from harness.tracking.tracker import tracker_for
 
 ROOT = Path(__file__).parent
 
@@ -82,7 +81,7 @@ class Sweep:
             self.console.print(f"warning: {error}", style="yellow", markup=False, soft_wrap=True)
 
     def _conclude(self, interrupted: bool) -> int:
-        tracker = open_tracker(self.config.tracking, Path(self.config.outputs_dir))
+        tracker = tracker_for(self.config.tracking, Path(self.config.outputs_dir))
         return conclude(self.folder, tracker, interrupted, self.console)
 
 
@@ -102,9 +101,8 @@ def begin(variants: list[Variant], overrides: list[str], console: Console) -> Sw
     else:
         knobs, planned = preflight.varied_keys(overrides), []
     folder = Path(config.outputs_dir).resolve() / config.name
-    new = folder / time.strftime("%Y-%m-%d_%H-%M-%S_sweep")
     plan = SweepPlan(config.name, planned, " ".join(git(ROOT).values()), knobs=knobs)
-    return Sweep(session.begin(folder, new, plan, config.resume, console), config, engines, console)
+    return Sweep(session.begin(folder, plan, config.resume, console), config, engines, console)
 
 
 def variant_name(sweep_dir: Path, overrides: list[str]) -> str:
@@ -133,7 +131,7 @@ def run_variant(
 
 
 def _planned(variant: Variant) -> PlannedVariant:
-    digest = config_digest(flatten(dataclasses.asdict(variant.config)))
+    digest = config_digest(secrets.redacted(flatten(dataclasses.asdict(variant.config))))
     load_s = sum(schedule.floor_s for schedule in schedules(variant.config.workload).values())
     return PlannedVariant(variant.overrides, digest, load_s)
 

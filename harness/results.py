@@ -117,10 +117,9 @@ class Results:
         if self._tracker is None:
             return
         run = tracked_run(self._config, self._info, self.points, verdict, row, note)
+        if self._info.sweep_dir:
+            run.sweep_name = parent_name(self._info.name, self._info.sweep_dir)
         try:
-            if self._info.sweep_dir:
-                name = parent_name(self._info.name, self._info.sweep_dir)
-                run.parent_run_id = self._tracker.sweep_parent(self._info.sweep_dir, name, self._info.started_ms)
             self._tracker.log_run(self._info.run_dir, run)
         except TrackingFailed as error:
             self._console.print(f"warning: {error}", style="yellow", markup=False, soft_wrap=True)

@@ -59,6 +59,7 @@ class Supervisor:
         self._environment = {
             LINK_TOKEN_VARIABLE: secrets.token_hex(16),
             SHM_PREFIX_VARIABLE: self._shm_prefix,
+            stack_file.KEY_VARIABLE: stack.serving.http.api_key,
         }
 
     def __enter__(self) -> Supervisor:

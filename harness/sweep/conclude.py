@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from harness.sweep import plan as plans
 from harness.sweep.table import GOALS, SweepRow
 from harness.sweep.variant import read_all
 from harness.tracked import parent_name
-from harness.tracking.errors import TrackingFailed
-from harness.tracking.tracked_run import RunStatus, TrackedRun
+from harness.tracking.errors import NotTracked, TrackingFailed
+from harness.tracking.tracked_run import RunStatus, TrackedRun, load
 from harness.tracking.tracker import Tracker
 
 TABLE = "variants.json"
@@ -52,6 +53,7 @@ def conclude(sweep_dir: Path, tracker: Tracker | None, interrupted: bool, consol
     )
     if tracker is not None:
         try:
+            _send_late(tracker, results)
             tracker.close_sweep(sweep_dir, parent)
         except TrackingFailed as error:
             console.print(f"warning: {error}", style="yellow", markup=False, soft_wrap=True)
@@ -78,6 +80,13 @@ def _note(rows: Sequence[SweepRow]) -> str:
             lines.append(f"- `{variant_name(row)}`: {figures}" + (" (Pareto set)" if row.pareto else ""))
     failed = [f"- ✗ `{variant_name(row)}`: {row.reason}" for row in rows if not row.passed]
     return "\n".join([*lines, *([""] if failed else []), *failed])
+
+
+def _send_late(tracker: Tracker, run_dirs: Iterable[Path]) -> None:
+    """Send the variants that ended while the store was out of reach; nothing is sent twice. Raises TrackingFailed."""
+    for run_dir in run_dirs:
+        with suppress(NotTracked):
+            tracker.upload(run_dir, load(run_dir))
 
 
 def _write_table(path: Path, rows: Sequence[SweepRow]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness import run_folder
 from harness.sweep import plan as plans
 from harness.sweep import progress, variant
 from harness.sweep.plan import SweepPlan
@@ -35,12 +36,17 @@ class Place:
     digest: str
 
 
-def begin(folder: Path, new_dir: Path, plan: SweepPlan, resume: bool, console: Console) -> Path:
+def begin(folder: Path, plan: SweepPlan, resume: bool, console: Console) -> Path:
     """Decide which folder the sweep works in, and keep the plan there: an interrupted sweep's own, or a new one."""
-    sweep_dir = (plans.unfinished(folder, plan) if resume else None) or new_dir
+    earlier = plans.unfinished(folder, plan) if resume else None
+    if earlier and not run_folder.hold(earlier):
+        _say(console, f"the same sweep is being run by another command in {earlier}; this one has a folder of its own")
+        earlier = None
+    sweep_dir = earlier or run_folder.claim(folder, "_sweep")
+    run_folder.hold(sweep_dir)
     ended = variant.read_all(sweep_dir)
     kept = [r for r in ended.values() if r.complete]
-    if sweep_dir != new_dir:
+    if earlier:
         _say(console, f"goes on with the interrupted sweep {sweep_dir} (resume=false starts anew)")
     plans.save(sweep_dir, plan)
     _say(console, progress.sentence(plan, kept))

@@ -18,7 +18,7 @@ from harness.tracking.errors import TrackingUnavailable
 TIMEOUT_S = 5.0
 PASSWORD_HIDDEN = ":***"
 SQLITE = "sqlite:///"
-DATABASES = {"postgresql": (5432, "psycopg2"), "mysql": (3306, "pymysql")}  # default port and Python driver
+DATABASES = {"postgresql": (5432, "psycopg"), "mysql": (3306, "pymysql")}  # default port and SQLAlchemy's driver
 ALLOWED = f"'' (a file in outputs), {SQLITE}<file>, http(s)://<host>[:port], or a {', '.join(DATABASES)} URI"
 
 

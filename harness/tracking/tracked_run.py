@@ -57,6 +57,7 @@ class TrackedRun:
     series_started_ms: int = 0  # Unix epoch of its second 0; 0 = started_ms
     datasets: list[Dataset] = field(default_factory=list)
     parent_run_id: str = ""
+    sweep_name: str = ""  # of a variant, whose folder lies in its sweep's: what their common parent is called
     children: list[TrackedRun] = field(default_factory=list)
 
 

@@ -27,7 +27,7 @@ SWEEP_PARENT = "mlflow_parent.json"  # in a sweep's folder: the run that its job
 
 
 class Tracker:
-    """A store that could be reached when this was made."""
+    """A store of runs."""
 
     def __init__(self, uri: str, experiment: str, outputs: Path) -> None:
         self.uri = uri
@@ -61,7 +61,7 @@ class Tracker:
             for index, part in enumerate([run, *run.children] if not receipt.complete else []):
                 if index == len(receipt.run_ids):
                     receipt.experiment_id = self._experiment_id()
-                    parent = receipt.run_ids[0] if index else run.parent_run_id
+                    parent = receipt.run_ids[0] if index else self._parent_of(run_dir, run)
                     created = door.create_run(self._connected(), receipt.experiment_id, part, parent)
                     receipt.run_ids.append(created)
                     receipts.write(run_dir, receipt)
@@ -69,6 +69,12 @@ class Tracker:
             receipt.complete = True
             receipts.write(run_dir, receipt)
         return door.LoggedRun(receipt.run_ids[0], receipt.experiment_id)
+
+    def _parent_of(self, run_dir: Path, run: TrackedRun) -> str:
+        """Asked for when the run is sent: a store that was out of reach until then knew no parent to name."""
+        if run.parent_run_id or not run.sweep_name:
+            return run.parent_run_id
+        return self.sweep_parent(run_dir.resolve().parent, run.sweep_name, run.started_ms)
 
     def sweep_parent(self, sweep_dir: Path, name: str, started_ms: int = 0) -> str:
         """Run id of the parent that all jobs of a sweep share: the first to ask creates it, the others find it.
@@ -133,10 +139,16 @@ def _alone(uri: str) -> Iterator[None]:
         os.close(folder)
 
 
-def open_tracker(config: TrackingConfig, outputs: Path) -> Tracker | None:
-    """The configured store, or None if tracking is off. Raises TrackingUnavailable, in one line, if out of reach."""
+def tracker_for(config: TrackingConfig, outputs: Path) -> Tracker | None:
+    """The configured store, whether or not it can be reached now, or None if tracking is off."""
     if not config.enabled:
         return None
-    uri = config.uri or store.default_uri(outputs)
-    store.check(uri)
-    return Tracker(uri, config.experiment, outputs)
+    return Tracker(config.uri or store.default_uri(outputs), config.experiment, outputs)
+
+
+def open_tracker(config: TrackingConfig, outputs: Path) -> Tracker | None:
+    """The same, checked. Raises TrackingUnavailable, in one line, if it is out of reach."""
+    tracker = tracker_for(config, outputs)
+    if tracker is not None:
+        store.check(tracker.uri)
+    return tracker

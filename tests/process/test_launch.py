@@ -150,9 +150,11 @@ def test_smoke_run_passes_and_is_tracked(tmp_path: Path, shm_before: set[str]) -
 
 def test_multirun_gives_one_parent_with_a_child_per_variant(tmp_path: Path) -> None:
     overrides = ["-m", "experiment=smoke", "serving.batch.decode=1,4", "accuracy=none", "workload.arrivals.rate=20"]
-    launch = Launch(tmp_path, *overrides, "workload.arrivals.duration_s=0.5")
+    launch = Launch(tmp_path, *overrides, "workload.arrivals.duration_s=0.5", "serving.http.api_key=not-for-files")
     code, output = launch.wait()
     assert code == 0, output
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept and not [path for path in kept if b"not-for-files" in path.read_bytes()]
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("plumbline")
     assert experiment is not None
@@ -167,7 +169,7 @@ def test_multirun_gives_one_parent_with_a_child_per_variant(tmp_path: Path) -> N
     assert len({run.data.tags["schedule_hash"] for run in children}) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_keeps_what_was_gathered(long_run: Launch, shm_before: set[str], number: signal.Signals) -> None:
     long_run.until_load()
     long_run.child("serving.frontend")

@@ -131,6 +131,20 @@ def test_all_jobs_of_a_sweep_share_one_parent(tracker, outputs, run_dir):
     assert fetched(tracker, parent_id).info.status == "FINISHED"
 
 
+def test_a_variant_that_could_not_be_sent_finds_its_parent_later(tracker, outputs, monkeypatch):
+    run_dir = outputs / "sweep" / "0"
+    run_dir.mkdir(parents=True)
+    variant = run(name="decode=1", sweep_name="smoke sweep")
+    monkeypatch.setattr(client, "create_run", lambda *_: (_ for _ in ()).throw(ConnectionError("gone away")))
+    with pytest.raises(TrackingFailed, match="gone away"):
+        tracker.log_run(run_dir, variant)
+    monkeypatch.undo()
+    assert main([str(run_dir), "--outputs", str(outputs)]) == 0
+    parent_id = tracker.sweep_parent(outputs / "sweep", "smoke sweep")
+    logged = json.loads((run_dir / "mlflow.json").read_text())["run_ids"][0]
+    assert fetched(tracker, logged).data.tags["mlflow.parentRunId"] == parent_id
+
+
 def test_ten_minutes_of_series_and_1500_requests_take_under_two_seconds(tracker, run_dir):
     names = ("tokens_per_s", "queue_depth", "occupancy", "kv_use", "cpu", "memory")
     samples = [series.Sample(f"series.{name}", float(second), 1.0) for name in names for second in range(600)]

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -12,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness import run_folder
 from harness.report.sweep_page import write_sweep_report
 from harness.sweep import collect, plan, progress, reservation, session, table, variant
 from harness.sweep.plan import PlannedVariant, SweepPlan
@@ -24,6 +30,14 @@ PLAN = SweepPlan(
     "commit",
     knobs=["serving.batch.decode"],
 )
+
+
+HOLD = """
+import pathlib, sys, time
+from harness import run_folder
+print(run_folder.hold(pathlib.Path(sys.argv[1])), flush=True)
+time.sleep(60)
+"""
 
 
 def console() -> Console:
@@ -83,8 +97,8 @@ def test_knobs_are_the_keys_that_differ_and_name_the_variants() -> None:
 
 def test_a_failing_variant_is_recorded_and_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     shown = console()
-    sweep_dir = session.begin(tmp_path, tmp_path / "first", PLAN, True, shown)
-    assert sweep_dir == tmp_path / "first" and "at least 30 s left" in text_of(shown)
+    sweep_dir = session.begin(tmp_path, PLAN, True, shown)
+    assert sweep_dir.parent == tmp_path and sweep_dir.name.endswith("_sweep") and "at least 30 s left" in text_of(shown)
     at = [place(sweep_dir, number) for number in range(3)]
     good = session.run_variant(at[0], True, shown, finishing(at[0].run_dir, 10.0))
     assert (good.exit_status, good.complete) == (0, True)
@@ -101,13 +115,32 @@ def test_a_failing_variant_is_recorded_and_an_interrupted_sweep_goes_on(tmp_path
         session.run_variant(at[2], True, shown, lambda: (_ for _ in ()).throw(KeyboardInterrupt))
 
     again = console()
-    assert session.begin(tmp_path, tmp_path / "second", PLAN, True, again) == sweep_dir
+    assert session.begin(tmp_path, PLAN, True, again) == sweep_dir
     assert "goes on with the interrupted sweep" in text_of(again)
     untouched = session.run_variant(at[0], True, again, lambda: pytest.fail("was finished before"))
     assert untouched == good
     repaired = session.run_variant(at[1], True, again, finishing(at[1].run_dir, 20.0))
     assert repaired.complete and (at[1].run_dir / "attempt-1" / "half.log").read_text() == "so far"
-    assert session.begin(tmp_path, tmp_path / "third", PLAN, False, again) == tmp_path / "third"
+    assert session.begin(tmp_path, PLAN, False, again) != sweep_dir
+
+
+def test_a_sweep_that_another_command_runs_is_not_joined(tmp_path: Path) -> None:
+    plan.save(tmp_path / "a", PLAN)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "a")], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"True\n"
+        shown = console()
+        assert session.begin(tmp_path, PLAN, True, shown) != tmp_path / "a"
+        assert "is being run by another command" in text_of(shown)
+        other.kill()
+    later_s = time.time() + 10
+    os.utime(tmp_path / "a" / plan.FILE_NAME, (later_s, later_s))  # the newest
+    assert session.begin(tmp_path, PLAN, True, console()) == tmp_path / "a"
+
+
+def test_no_folder_is_given_twice(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: run_folder.claim(tmp_path / "runs"), range(16)))
+    assert len(set(folders)) == 16 and all(folder.is_dir() for folder in folders)
 
 
 def test_another_configuration_in_the_same_place_is_run(tmp_path: Path) -> None:
