@@ -77,3 +77,12 @@ setup-ascend: $(STAMP)
 lock-ascend: setup  ## resolve requirements-ascend.in anew, after `make lock`
 	$(VENV)/bin/uv pip compile requirements-ascend.in -c requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade -o requirements-ascend.lock
+
+# jupyter would stop at the first notebook that finds no runs of its kind.
+NOTEBOOK ?= *
+.PHONY: notebooks
+notebooks: setup  ## run the notebooks on the runs in outputs/ into outputs/notebooks/ (one: NOTEBOOK=rate_sweep)
+	@mkdir -p outputs/notebooks
+	@status=0; for notebook in analysis/notebooks/$(NOTEBOOK).ipynb; do \
+	  $(VENV)/bin/jupyter execute --output="$(CURDIR)/outputs/notebooks/{notebook_name}" "$$notebook" || status=1; \
+	done; exit $$status

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +15,45 @@ from harness.records import RecordsError, RequestRecord
 RECORDS = "records.parquet"
 
 
+@dataclass
+class _Points:
+    """records: of a run's points by folder name, "" for a run of one rate; skipped: files that cannot be read."""
+
+    records: dict[str, list[RequestRecord]]
+    skipped: list[str]
+
+    def told(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with what is not in it in its `attrs`."""
+        frame.attrs["skipped"] = self.skipped
+        return frame
+
+
 def load_requests(run_dir: Path | str) -> pd.DataFrame:
     """One row per request of a run folder (of every point, named in `point`), in order of index.
 
     Columns: point, index, prompt_id, outcome, error, output_tokens, scheduled_s, sent_s, prefill_s, first_token_s,
     ended_s (seconds after the start of the window; NaN = never, or unknown), ttft_ms and e2el_ms from the scheduled
-    time (from the sent time in a closed loop, which has no schedule), tpot_ms, lateness_ms. Raises RecordsError for a
-    missing, corrupt or foreign file.
+    time (from the sent time in a closed loop, which has no schedule), tpot_ms, lateness_ms. A point whose file is
+    corrupt or foreign is skipped with a warning that names it, here and in what follows; `attrs["skipped"]` lists the
+    files. Raises RecordsError if there is none, or none that can be read.
     """
-    return pd.concat([_requests(point, found) for point, found in _points(run_dir)], ignore_index=True)
+    points = _points(run_dir)
+    frames = [_requests(point, found) for point, found in points.records.items()]
+    return points.told(pd.concat(frames, ignore_index=True))
 
 
 def load_token_gaps(run_dir: Path | str) -> pd.DataFrame:
     """One row per gap between two chunks of a reply: point, index, time_s (when it ended), gap_ms, tokens."""
+    points = _points(run_dir)
     rows = [
         {"point": point, "index": record.index, "time_s": at_ns / 1e9, "gap_ms": (at_ns - before_ns) / 1e6, "tokens": n}
-        for point, found in _points(run_dir)
+        for point, found in points.records.items()
         for record in found
         for before_ns, at_ns, n in zip(
             record.chunk_times_ns, record.chunk_times_ns[1:], record.chunk_tokens[1:], strict=False
         )
     ]
-    return pd.DataFrame(rows, columns=["point", "index", "time_s", "gap_ms", "tokens"])
+    return points.told(pd.DataFrame(rows, columns=["point", "index", "time_s", "gap_ms", "tokens"]))
 
 
 def load_series(run_dir: Path | str) -> pd.DataFrame:
@@ -43,7 +62,8 @@ def load_series(run_dir: Path | str) -> pd.DataFrame:
     Of the requests, and, if the server told its steps, kv_use (share of blocks), requests_queued, decode_batch_size.
     """
     frames = []
-    for point, found in _points(run_dir):
+    points = _points(run_dir)
+    for point, found in points.records.items():
         course = timeline.series(found)
         wide = pd.DataFrame({"time_s": course.end_s, **course.values})
         table = steps.read(Path(run_dir) / point / steps.FILE_NAME)
@@ -51,20 +71,27 @@ def load_series(run_dir: Path | str) -> pd.DataFrame:
             server = step_series.series(table, course.interval_s, float(course.end_s[-1]))
             wide = wide.assign(**server.values) if server else wide
         frames.append(wide.melt("time_s", var_name="metric", value_name="value").assign(point=point))
-    return pd.concat(frames, ignore_index=True)
+    return points.told(pd.concat(frames, ignore_index=True))
 
 
 def load_steps(run_dir: Path | str) -> pd.DataFrame:
     """One row per step of the server, of every point, with its columns as harness.steps names them, and `point`.
 
-    Raises RecordsError for a folder without requests, FileNotFoundError if the server told none of its steps.
+    Raises RecordsError for a folder without requests, FileNotFoundError if there are no steps that can be read.
     """
-    tables = {point: steps.read(Path(run_dir) / point / steps.FILE_NAME) for point, _ in _points(run_dir)}
-    frames = [table.to_pandas().assign(point=point) for point, table in tables.items() if table is not None]
+    points = _points(run_dir)
+    frames = []
+    for point in points.records:
+        path = Path(run_dir) / point / steps.FILE_NAME
+        table = steps.read(path)
+        if table is not None:
+            frames.append(table.to_pandas().assign(point=point))
+        elif path.exists():
+            _skip(points.skipped, str(path), f"{path}: cannot be read as Parquet")
     if not frames:
-        raise FileNotFoundError(f"{run_dir}: the run kept no {steps.FILE_NAME} (its server does not tell its steps)")
-    every: pd.DataFrame = pd.concat(frames, ignore_index=True)
-    return every
+        why = f"{len(points.skipped)} skipped" if points.skipped else "its server does not tell its steps"
+        raise FileNotFoundError(f"{run_dir}: the run kept no {steps.FILE_NAME} that can be read ({why})")
+    return points.told(pd.concat(frames, ignore_index=True))
 
 
 def load_accuracy(run_dir: Path | str) -> pd.DataFrame:
@@ -75,13 +102,28 @@ def load_accuracy(run_dir: Path | str) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _points(run_dir: Path | str) -> list[tuple[str, list[RequestRecord]]]:
-    """The records of a run's points by folder name; "" for a run of one rate."""
+def _points(run_dir: Path | str) -> _Points:
+    """The points of a run, each once. Raises RecordsError for none, or none that can be read."""
     run_dir = Path(run_dir)
     paths = [run_dir / RECORDS] if (run_dir / RECORDS).exists() else sorted(run_dir.glob(f"*/{RECORDS}"))
     if not paths:
         raise RecordsError(f"{run_dir / RECORDS}: no such file, nor one in a folder of a rate")
-    return [("" if path.parent == run_dir else path.parent.name, records.read(path)[0]) for path in paths]
+    points = _Points({}, [])
+    for path in paths:
+        try:
+            points.records["" if path.parent == run_dir else path.parent.name] = records.read(path)[0]
+        except ValueError as error:
+            if len(paths) == 1:
+                raise
+            _skip(points.skipped, str(path), str(error))
+    if not points.records:
+        raise RecordsError(f"{run_dir}: none of its {len(paths)} {RECORDS} can be read")
+    return points
+
+
+def _skip(skipped: list[str], path: str, reason: str) -> None:
+    skipped.append(path)
+    warnings.warn(f"skipped: {reason}", stacklevel=3)
 
 
 def _requests(point: str, found: list[RequestRecord]) -> pd.DataFrame:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -31,11 +33,13 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def execute(path: Path, outputs: Path, **environment: str) -> nbformat.NotebookNode:
-    """Run all cells in a kernel whose working directory is the repository."""
+    """Run all cells in a kernel that starts where the notebook lies, as Jupyter and VS Code do."""
     notebook = nbformat.read(path, as_version=4)
-    own = {"PLUMBLINE_OUTPUTS": str(outputs), "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(outputs / ".ipython")}
+    own = {"PLUMBLINE_OUTPUTS": str(outputs), "IPYTHONDIR": str(outputs / ".ipython")}
     variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | own
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
+    client = NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
     client.execute(env=variables | environment)
     return notebook
 
@@ -61,6 +65,42 @@ def test_notebooks_run_on_real_outputs(path: Path, outputs: Path) -> None:
 def test_a_notebook_on_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CellExecutionError, match=r"no run folder.*python launch\.py experiment=smoke"):
         execute(NOTEBOOKS[0], tmp_path)
+
+
+def shown_text(notebook: nbformat.NotebookNode) -> str:
+    """What the cells printed and returned, as text."""
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return "".join(output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_jupyter_runs_them_from_the_roots_shell(path: Path, outputs: Path, tmp_path: Path) -> None:
+    """`jupyter execute`, as in `make notebooks`: its kernel starts in the notebook's folder."""
+    own = {"PLUMBLINE_OUTPUTS": str(outputs), "IPYTHONDIR": str(outputs / ".ipython")}
+    variables = {name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "PYTHONPATH")} | own
+    jupyter = Path(sys.executable).with_name("jupyter")
+    command = [jupyter, "execute", f"--output={tmp_path}/{{notebook_name}}", path.relative_to(ROOT)]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert nbformat.read(tmp_path / path.name, as_version=4).cells[1].execution_count == 1
+
+
+def test_a_corrupt_point_of_a_rate_sweep_is_named_and_the_rest_is_drawn(outputs: Path, tmp_path: Path) -> None:
+    shutil.copytree(outputs / "smoke", tmp_path / "smoke")
+    highest = next((tmp_path / "smoke").glob("*/*_x20/records.parquet"))
+    highest.write_bytes(b"garbage")
+    text = shown_text(execute(ROOT / "analysis" / "notebooks" / "rate_sweep.ipynb", tmp_path))
+    assert f"1 points skipped {highest}" in text
+    assert f"skipped: {highest}: cannot be read as Parquet" in text
+
+
+def test_a_corrupt_variant_counts_in_the_sentence_on_those_that_passed(outputs: Path, tmp_path: Path) -> None:
+    shutil.copytree(outputs / "smoke", tmp_path / "smoke")
+    sweep = next((tmp_path / "smoke").glob("*_sweep"))
+    shutil.copytree(sweep / "1", sweep / "2")
+    (sweep / "2" / "metrics.json").write_text("{")
+    text = shown_text(execute(ROOT / "analysis" / "notebooks" / "config_sweep.ipynb", tmp_path))
+    assert text.count("2 of 2 readable variants passed; 1 skipped: 2") == 2
 
 
 def test_folders_and_mlflow_tell_the_same(outputs: Path, tmp_path: Path) -> None:

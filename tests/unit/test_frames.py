@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from analysis import load_requests, load_runs, load_series, load_steps
+from analysis import load_requests, load_runs, load_series, load_steps, load_token_gaps
 from harness import records, steps
-from harness.records import Outcome, RequestRecord
+from harness.records import Outcome, RecordsError, RequestRecord
 from tests.unit.steps_for_tests import table
+
+Load = Callable[[Path], pd.DataFrame]
 
 
 def write_run(folder: Path, ttft_ms: float) -> None:
@@ -31,6 +35,40 @@ def test_requests_have_times_in_seconds_and_latencies_from_scheduled(tmp_path: P
     assert frame.loc[0, "e2el_ms"] == pytest.approx(300)
     assert frame.loc[0, "lateness_ms"] == pytest.approx(2)
     assert frame.loc[1, ["sent_s", "ttft_ms", "e2el_ms"]].isna().all()
+
+
+LOADERS = [load_requests, load_series, load_token_gaps, load_steps]
+
+
+@pytest.mark.parametrize("load", LOADERS, ids=lambda load: load.__name__)
+def test_a_corrupt_point_is_named_and_skipped_and_the_others_are_read(load: Load, tmp_path: Path) -> None:
+    for point in ("point-1", "point-2", "point-3"):
+        write_run(tmp_path / point, 100)
+        steps.write(tmp_path / point / steps.FILE_NAME, table([(0.0, "prefill", 1, 2, 5)]))
+    corrupt = tmp_path / "point-2" / "records.parquet"
+    corrupt.write_bytes(b"garbage")
+    with pytest.warns(UserWarning, match=r"skipped: .*point-2/records\.parquet: cannot be read as Parquet"):
+        frame = load(tmp_path)
+    assert set(frame["point"]) == {"point-1", "point-3"} and frame.attrs["skipped"] == [str(corrupt)]
+    for point in ("point-1", "point-3"):
+        (tmp_path / point / "records.parquet").write_bytes(b"")
+    with pytest.warns(UserWarning), pytest.raises(RecordsError, match=r"none of its 3 records\.parquet can be read"):
+        load(tmp_path)
+
+
+def test_corrupt_steps_are_named_and_skipped(tmp_path: Path) -> None:
+    for point in ("point-1", "point-2"):
+        write_run(tmp_path / point, 100)
+        steps.write(tmp_path / point / steps.FILE_NAME, table([(0.0, "prefill", 1, 2, 5)]))
+    (tmp_path / "point-1" / steps.FILE_NAME).write_bytes(b"garbage")
+    with pytest.warns(UserWarning, match=r"skipped: .*point-1/steps\.parquet"):
+        assert load_steps(tmp_path)["point"].tolist() == ["point-2"]
+    (tmp_path / "point-2" / steps.FILE_NAME).unlink()
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(FileNotFoundError, match=r"no steps\.parquet that can be read \(1 skip"),
+    ):
+        load_steps(tmp_path)
 
 
 def test_steps_and_what_they_left_behind_are_told_per_point(tmp_path: Path) -> None:
