@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _STEPS = (1, 2, 2.5, 5, 10)
@@ -47,8 +48,13 @@ class Axis:
         return inside[:: max(1, math.ceil(len(inside) / (wanted + 2)))]
 
 
-def axis(label: str, values: Iterable[float], *, zero: bool = True, log: bool | None = False) -> Axis:
-    """An axis that holds all finite values. log=None: logarithmic if the values are positive and spread widely."""
+def axis(
+    label: str, values: Iterable[float], *, zero: bool = True, log: bool | None = False, spread: float = 0.0
+) -> Axis:
+    """An axis that holds all finite values. log=None: logarithmic if the values are positive and spread widely.
+
+    `spread`: the least width, as a share of the values' size, so that noise does not look like a difference.
+    """
     finite = [float(value) for value in values if math.isfinite(value)]
     positive = [value for value in finite if value > 0]
     if log is None:
@@ -61,13 +67,25 @@ def axis(label: str, values: Iterable[float], *, zero: bool = True, log: bool | 
         low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         low, high = (low, low + 1.0) if zero or low == 0 else (low - abs(low) * 0.1, low + abs(low) * 0.1)
+    lacking = max(0.0, spread * max(abs(low), abs(high)) - (high - low))
+    low, high = low - lacking / 2, high + lacking / 2
     room = (high - low) * 0.04
     return Axis(label, low if zero and low == 0 else low - room, high + room)
 
 
-def tick_text(value: float) -> str:
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """The numbers of an axis's ticks, ascending, each with as many digits as it takes to tell them apart."""
+    gap = min((b - a for a, b in itertools.pairwise(values)), default=math.inf)
+    digits = next((d for d in range(4, 17) if all(abs(float(f"{v:.{d}g}") - v) <= gap / 20 for v in values)), 17)
+    return [tick_text(value, digits) for value in values]
+
+
+def tick_text(value: float, digits: int = 4) -> str:
     """A tick's number: 0, 0.25, 12, 1k, 2.5M; powers of ten where it is tiny."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:g}{unit}"
-    return f"{value:.4g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
+            return f"{value / size:.{max(digits, 6)}g}{unit}"
+    if value == 0 or abs(value) >= 1e-3:
+        return f"{value:.{digits}g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):.{digits}g}e{int(exponent)}"

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from harness import samples, timeline
 from harness.records import Outcome, RequestRecord
 from harness.report.axis import Axis, axis
+from harness.report.fluid import FluidBars
 from harness.report.palette import FAILED, PHASES, colour, dash
-from harness.report.svg import BOTTOM, TOP, Chart
+from harness.report.svg import Chart
 from harness.report.view import PointView, number
 
 LATENCIES = {"TTFT": "ttft_ms", "TPOT": "tpot_ms", "ITL": "itl_ms", "E2EL": "e2el_ms"}
@@ -25,7 +26,6 @@ MEANINGS = {
 }
 GANTT_ROWS = 400  # a page with more bars than pixels helps nobody
 _ECDF_POINTS = 200
-_WIDE = 880
 
 
 @dataclass
@@ -85,12 +85,11 @@ def gantt(point: PointView) -> list[Figure]:
         return []
     keep = np.unique(np.linspace(0, len(every) - 1, min(len(every), GANTT_ROWS)).astype(int))
     rows = [every[row] for row in keep]
-    height = TOP + BOTTOM + max(120, min(620, 9 * len(rows)))
+    height = max(120, min(620, 9 * len(rows)))
     x = axis("time since the start, s", [0.0, max(row.ended_s for row in rows)])
-    y = Axis("requests", 0.0, float(len(rows)))
-    chart = Chart("Timeline of requests", x, y, _WIDE, height)
+    chart = FluidBars("Timeline of requests", x, "requests", len(rows), height)
     for place, row in enumerate(rows):
-        _gantt_row(chart, len(rows) - place - 1, row)
+        _gantt_row(chart, place, row)
     timed = any(row.prefill_s is not None for row in rows)
     legend = [("queue" if timed else "until the first token", PHASES["queue"])]
     legend += [("prefill", PHASES["prefill"])] if timed else []
@@ -99,22 +98,20 @@ def gantt(point: PointView) -> list[Figure]:
         legend.append(("did not finish", FAILED))
     shown = "a line each" if len(rows) == len(every) else f"{len(rows)} of {len(every):,} requests, evenly chosen"
     note = f"{shown}, in order of sending"
-    svg = chart.render(y_names=[""])
-    return [Figure("Timeline of requests", svg, note, legend, wide=True)]
+    return [Figure("Timeline of requests", chart.render(), note, legend, wide=True)]
 
 
-def _gantt_row(chart: Chart, low: int, row: timeline.Phases) -> None:
-    y0, y1 = low + 0.1, low + 0.9
+def _gantt_row(chart: FluidBars, place: int, row: timeline.Phases) -> None:
     begun = row.ended_s if row.first_token_s is None else row.first_token_s
     queued_until = begun if row.prefill_s is None else min(row.prefill_s, begun)
     text = f"{row.prompt_id} ({row.outcome}): sent at {row.sent_s:.3f} s, ended at {row.ended_s:.3f} s"
-    chart.bar(row.sent_s, queued_until, y0, y1, PHASES["queue"], text)
+    chart.bar(place, row.sent_s, queued_until, PHASES["queue"], text)
     if row.prefill_s is not None and begun > queued_until:
-        chart.bar(queued_until, begun, y0, y1, PHASES["prefill"], text)
+        chart.bar(place, queued_until, begun, PHASES["prefill"], text)
     if row.first_token_s is not None:
-        chart.bar(begun, row.ended_s, y0, y1, PHASES["decode"], text)
+        chart.bar(place, begun, row.ended_s, PHASES["decode"], text)
     if row.outcome != Outcome.finished:
-        chart.crosses([row.ended_s], [low + 0.5], FAILED, [text])
+        chart.cross(place, row.ended_s, FAILED, text)
 
 
 def against_rate(points: Sequence[PointView]) -> list[Figure]:
@@ -155,7 +152,8 @@ def step_times(steps: Mapping[str, Mapping[str, float]]) -> list[Figure]:
     kinds = list(steps)
     parts = list(dict.fromkeys(part for of_kind in steps.values() for part in of_kind))
     longest = max(sum(of_kind.values()) for of_kind in steps.values())
-    chart = Chart("Parts of a step", axis("median, ms", [0.0, longest]), Axis("", -0.6, len(kinds) - 0.4), height=190)
+    x, y = axis("median, ms", [0.0, longest]), Axis("", -0.6, len(kinds) - 0.4)
+    chart = Chart("Parts of a step", x, y, height=190, y_names=kinds)
     for row, of_kind in enumerate(steps.values()):
         start = 0.0
         for order, part in enumerate(parts):
@@ -165,7 +163,7 @@ def step_times(steps: Mapping[str, Mapping[str, float]]) -> list[Figure]:
             start += width
     legend = [(part.replace("_", " "), colour(order)) for order, part in enumerate(parts)]
     note = "medians of each part; parts of pipelined steps overlap, so their sum may exceed the step"
-    return [Figure("Parts of a step", chart.render(y_names=kinds), note, legend)]
+    return [Figure("Parts of a step", chart.render(), note, legend)]
 
 
 def accuracy_rows(rows: Mapping[str, NDArray[np.float64]], atol: float | None) -> list[Figure]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.accuracy.sentence import describe
-from harness.report.table import FEW_SAMPLES, LATENCIES, PERCENTILES, percentile, requests_equation, throughput
+from harness.report.table import (
+    FEW_SAMPLES,
+    LATENCIES,
+    PERCENTILES,
+    kv_pressure,
+    percentile,
+    requests_equation,
+    throughput,
+)
 from harness.report.view import RunView, figure
 
 
@@ -27,6 +35,7 @@ def _point(metrics: Mapping[str, object]) -> list[str]:
     lines = [
         f"- {requests_equation(metrics)} requests",
         f"- {figure(metrics, 'total_time_s', 's')} in all; {throughput(metrics)}",
+        *([f"- {pressure}"] if (pressure := kv_pressure(metrics)) else []),
         "",
         f"| ms | {' | '.join(PERCENTILES)} |",
         "|---|" + "---:|" * len(PERCENTILES),

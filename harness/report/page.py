@@ -11,7 +11,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.accuracy.sentence import describe
 from harness.report import evidence, figures, palette, server_figures
-from harness.report.table import FEW_SAMPLES, LATENCIES, PERCENTILES, percentile, requests_equation, throughput
+from harness.report.table import (
+    FEW_SAMPLES,
+    LATENCIES,
+    PERCENTILES,
+    kv_pressure,
+    percentile,
+    requests_equation,
+    throughput,
+)
 from harness.report.view import RunView, figure
 
 FILE_NAME = "report.html"
@@ -104,7 +112,9 @@ def _check_lines(metrics: Mapping[str, object]) -> list[str]:
         f"{figure(metrics, 'total_time_s', 's')} in all; arrivals alone take {floor}",
         throughput(metrics),
     ]
-    return lines if late == "–" else [*lines, f"99 % of the requests were sent within {late} of their time"]
+    if late != "–":
+        lines.append(f"99 % of the requests were sent within {late} of their time")
+    return [*lines, pressure] if (pressure := kv_pressure(metrics)) else lines
 
 
 def _latencies(view: RunView) -> list[dict[str, Any]]:

@@ -9,21 +9,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from harness.report.axis import Axis, tick_text
+from harness.report.axis import Axis, tick_texts
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 48, 10, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 48, 10, 12, 40  # LEFT: at least; a chart whose numbers are long has more
+_TITLE = 18  # the band of the vertical axis's title
+_GAP = 5
+_DIGIT = 7.0  # a digit of 11 px in the widest of the usual fonts
 
 
 class Chart:
-    """A drawing in the making; `render` gives the <svg>. Coordinates are values of the two axes."""
+    """A drawing in the making; `render` gives the <svg>. Coordinates are values of the two axes.
 
-    def __init__(self, title: str, x: Axis, y: Axis, width: int = WIDTH, height: int = HEIGHT) -> None:
+    Names, if given, label 0, 1, 2, … on an axis of things rather than numbers.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        x: Axis,
+        y: Axis,
+        *,
+        height: int = HEIGHT,
+        x_names: Sequence[str] = (),
+        y_names: Sequence[str] = (),
+    ) -> None:
         self.title = title
         self._x = x
         self._y = y
-        self._width = width
+        self._width = WIDTH
         self._height = height
+        self._y_marks = marks(y, y_names)
+        longest = max((text_width(text) for _, text in self._y_marks), default=0.0)
+        self._margin = max(LEFT, round(longest + _GAP + (_TITLE if y.label else 4)))
+        self._x_marks = _few_enough(x, x_names, self._width - self._margin - RIGHT)
         self._parts: list[str] = []
 
     def line(self, xs: Sequence[float], ys: Sequence[float], colour: str, dash: str = "") -> None:
@@ -58,7 +77,7 @@ class Chart:
         """A dashed line across, such as a limit, with a word on it."""
         top = self._top(y)
         right = self._width - RIGHT
-        self._parts.append(f'<path d="M{LEFT} {top:.1f}H{right}" class="limit"/>')
+        self._parts.append(f'<path d="M{self._margin} {top:.1f}H{right}" class="limit"/>')
         above = top - 4 if top > TOP + 14 else top + 12
         self._parts.append(f'<text x="{right}" y="{above:.1f}" text-anchor="end">{escape(text)}</text>')
 
@@ -69,45 +88,60 @@ class Chart:
             f'text-anchor="{anchor}">{escape(text)}</text>'
         )
 
-    def render(self, x_names: Sequence[str] = (), y_names: Sequence[str] = ()) -> str:
-        """The whole <svg>. Names, if given, label 0, 1, 2, … on an axis of things rather than numbers."""
+    def render(self) -> str:
+        """The whole <svg>."""
         box = f'viewBox="0 0 {self._width} {self._height}"'
-        body = "".join([*self._vertical(x_names), *self._horizontal(y_names), *self._parts])
+        body = "".join([*self._vertical(), *self._horizontal(), *self._parts])
         title = escape(self.title)
         return f'<svg {box} role="img" aria-label="{title}"><title>{title}</title>{body}</svg>'
 
-    def _vertical(self, names: Sequence[str]) -> list[str]:
+    def _vertical(self) -> list[str]:
         bottom = self._height - BOTTOM
-        marks = _marks(self._x, names)
         found = []
-        for value, text in marks:
+        for value, text in self._x_marks:
             left = self._left(value)
             found.append(f'<path d="M{left:.1f} {TOP}V{bottom}" class="g"/>')
             found.append(f'<text x="{left:.1f}" y="{bottom + 14}" text-anchor="middle">{escape(text)}</text>')
-        middle = (LEFT + self._width - RIGHT) / 2
+        middle = (self._margin + self._width - RIGHT) / 2
         label = escape(self._x.label)
         return [*found, f'<text x="{middle}" y="{self._height - 6}" text-anchor="middle" class="a">{label}</text>']
 
-    def _horizontal(self, names: Sequence[str]) -> list[str]:
+    def _horizontal(self) -> list[str]:
         right = self._width - RIGHT
-        marks = _marks(self._y, names)
         found = []
-        for value, text in marks:
+        for value, text in self._y_marks:
             top = self._top(value)
-            found.append(f'<path d="M{LEFT} {top:.1f}H{right}" class="g"/>')
-            found.append(f'<text x="{LEFT - 5}" y="{top + 4:.1f}" text-anchor="end">{escape(text)}</text>')
+            found.append(f'<path d="M{self._margin} {top:.1f}H{right}" class="g"/>')
+            found.append(f'<text x="{self._margin - _GAP}" y="{top + 4:.1f}" text-anchor="end">{escape(text)}</text>')
         middle = (TOP + self._height - BOTTOM) / 2
         turned = f'transform="translate(11 {middle}) rotate(-90)" text-anchor="middle"'
         return [*found, f'<text {turned} class="a">{escape(self._y.label)}</text>']
 
     def _left(self, x: float) -> float:
-        return LEFT + self._x.place(x) * (self._width - LEFT - RIGHT)
+        return self._margin + self._x.place(x) * (self._width - self._margin - RIGHT)
 
     def _top(self, y: float) -> float:
         return self._height - BOTTOM - self._y.place(y) * (self._height - TOP - BOTTOM)
 
 
-def _marks(axis: Axis, names: Sequence[str]) -> list[tuple[float, str]]:
+def text_width(text: str) -> float:
+    """About how wide a label is drawn, in px; rather too much than too little."""
+    return sum(_DIGIT / 2 if letter in ".,-ilt|' " else _DIGIT for letter in text)
+
+
+def marks(axis: Axis, names: Sequence[str] = (), wanted: int = 5) -> list[tuple[float, str]]:
+    """Where an axis is labelled, and how."""
     if names:
         return [(float(number), name) for number, name in enumerate(names)]
-    return [(tick, tick_text(tick)) for tick in axis.ticks()]
+    ticks = axis.ticks(wanted)
+    return list(zip(ticks, tick_texts(ticks), strict=True))
+
+
+def _few_enough(axis: Axis, names: Sequence[str], room: float) -> list[tuple[float, str]]:
+    """The labels of a horizontal axis of `room` px: fewer where long ones would touch."""
+    found = marks(axis, names)
+    for wanted in (4, 3, 2):
+        if names or sum(text_width(text) + 2 * _GAP for _, text in found) <= room:
+            break
+        found = marks(axis, wanted=wanted)
+    return found

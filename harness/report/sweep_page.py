@@ -14,7 +14,7 @@ from harness.report.palette import FAILED, colour
 from harness.report.svg import Chart
 from harness.report.view import number
 from harness.sweep import plan
-from harness.sweep.table import GOALS, LATENCY, RATE, THROUGHPUT, Effect, SweepRow, effects
+from harness.sweep.table import GOALS, LATENCY, RATE, THROUGHPUT, TOLERANCE, Effect, SweepRow, close, effects
 
 COLUMNS = {
     "output tokens/s": "output_tokens_per_s",
@@ -26,6 +26,7 @@ COLUMNS = {
     "TPOT p99": "tpot_ms_p99",
     "E2EL p50": "e2el_ms_p50",
 }
+_SPREAD = 10 * TOLERANCE  # least width of an axis: what counts as equal is drawn near
 _EFFECTS_ON = {"output_tokens_per_s": "output tokens/s", "ttft_ms_p50": "TTFT p50, ms", "tpot_ms_p50": "TPOT p50, ms"}
 _GOALS = {
     "output_tokens_per_s": "most output tokens/s",
@@ -51,9 +52,10 @@ def _content(title: str, rows: Sequence[SweepRow], knobs: Sequence[str], files: 
         "summary": f"{passed} of {len(rows)} passed",
         "all_passed": passed == len(rows) > 0,
         "best": _best(rows),
-        "knobs": shown,
+        "tied": any(len([row for row in rows if goal in row.best_at]) > 1 for goal in _GOALS),
+        "tolerance": f"{100 * TOLERANCE:g} %",
         "columns": list(COLUMNS),
-        "rows": [_row(row, shown) for row in rows],
+        "rows": [_row(row, _decided(rows)) for row in rows],
         "pareto_figures": _pareto(rows),
         "effect_figures": [_effect(one) for one in effects(rows, shown, list(_EFFECTS_ON))],
         "files": files,
@@ -69,18 +71,33 @@ def variant_name(row: SweepRow) -> str:
 def _best(rows: Sequence[SweepRow]) -> list[dict[str, str]]:
     found = []
     for goal, text in _GOALS.items():
-        best = next((row for row in rows if goal in row.best_at), None)
-        if best:
-            found.append({"goal": text, "value": number(best.figure(goal)), "where": variant_name(best)})
+        tied = [row for row in rows if goal in row.best_at]
+        if tied:
+            best = (max if GOALS[goal] else min)(tied, key=lambda row: row.figure(goal))
+            found.append({"goal": text, "value": number(best.figure(goal)), "where": _where(tied, best, goal)})
     return found
 
 
-def _row(row: SweepRow, knobs: Sequence[str]) -> dict[str, Any]:
+def _where(tied: Sequence[SweepRow], best: SweepRow, goal: str) -> str:
+    """The best variant, or in words that it is one of several."""
+    if len(tied) == 1:
+        return variant_name(best)
+    near = f"within {100 * TOLERANCE:g} %" if all(close(row, best, goal) for row in tied) else "within the noise"
+    return f"{len(tied)} variants {near} of the best: call it a tie"
+
+
+def _decided(rows: Sequence[SweepRow]) -> set[str]:
+    """Goals that tell variants apart: not all that passed tie for the best."""
+    passed = [row for row in rows if row.passed]
+    return {goal for goal in _GOALS if len(passed) == 1 or any(goal not in row.best_at for row in passed)}
+
+
+def _row(row: SweepRow, decided: set[str]) -> dict[str, Any]:
     figures = (row.figure(name) for name in COLUMNS.values())
-    star = "★ " if set(row.best_at) & set(_GOALS) else ""
+    star = "★ " if set(row.best_at) & decided else ""
     return {
         "number": row.number,
-        "knobs": [row.knobs.get(knob, "") for knob in knobs],
+        "name": variant_name(row),
         "verdict": _verdict(row),
         "cells": [number(value) if math.isfinite(value) else "–" for value in figures],
         "marks": ("◆ " if row.pareto else "") + star,
@@ -99,8 +116,8 @@ def _pareto(rows: Sequence[SweepRow]) -> list[Figure]:
     known = [row for row in rows if math.isfinite(row.figure(LATENCY)) and math.isfinite(row.figure(THROUGHPUT))]
     if not known:
         return []
-    x = axis("output tokens/s", [row.figure(THROUGHPUT) for row in known], zero=False)
-    y = axis("E2EL p50, ms", [row.figure(LATENCY) for row in known], zero=False, log=None)
+    x = axis("output tokens/s", [row.figure(THROUGHPUT) for row in known], zero=False, spread=_SPREAD)
+    y = axis("E2EL p50, ms", [row.figure(LATENCY) for row in known], zero=False, log=None, spread=_SPREAD)
     chart = Chart("Latency against throughput", x, y)
     groups = {
         "Pareto set": [row for row in known if row.pareto],
@@ -109,7 +126,7 @@ def _pareto(rows: Sequence[SweepRow]) -> list[Figure]:
         "failed": [row for row in known if not row.passed and row.accuracy != "failed"],
     }
     hues = {"Pareto set": colour(0), "passed": "grey", "accuracy failed": FAILED, "failed": "purple"}
-    front = sorted(groups["Pareto set"], key=lambda row: row.figure(THROUGHPUT))
+    front = _edge(groups["Pareto set"])
     chart.line([row.figure(THROUGHPUT) for row in front], [row.figure(LATENCY) for row in front], colour(0))
     for name, group in groups.items():
         draw = chart.crosses if "failed" in name else chart.points
@@ -119,15 +136,23 @@ def _pareto(rows: Sequence[SweepRow]) -> list[Figure]:
     return [Figure("Median E2EL against output tokens/s", chart.render(), "right and low is better", legend)]
 
 
+def _edge(pareto: Sequence[SweepRow]) -> list[SweepRow]:
+    """From the highest throughput down, each with a lower latency than those before: the set without what ties."""
+    edge: list[SweepRow] = []
+    for row in sorted(pareto, key=lambda row: (-row.figure(THROUGHPUT), row.figure(LATENCY))):
+        if not edge or row.figure(LATENCY) < edge[-1].figure(LATENCY):
+            edge.append(row)
+    return edge
+
+
 def _effect(effect: Effect) -> Figure:
     names = effect.values
     x = Axis(effect.knob, -0.5, len(names) - 0.5)
     label = _EFFECTS_ON[effect.metric]
-    chart = Chart(f"{label} by {effect.knob}", x, axis(label, effect.means))
+    chart = Chart(f"{label} by {effect.knob}", x, axis(label, effect.means), x_names=names)
     for place, mean in enumerate(effect.means):
         chart.bar(place - 0.3, place + 0.3, 0.0, mean, colour(0), f"{names[place]}: {number(mean)}")
     better = "more" if GOALS[effect.metric] else "less"
     short = effect.knob.rpartition(".")[2]
-    return Figure(
-        f"{label} by {short}", chart.render(x_names=names), f"{better} is better; ×{effect.ratio:.2f} between"
-    )
+    size = f"×{effect.ratio:.2f} between" if effect.ratio > 1 + TOLERANCE else f"equal within {100 * TOLERANCE:g} %"
+    return Figure(f"{label} by {short}", chart.render(), f"{better} is better; {size}")

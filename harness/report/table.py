@@ -66,6 +66,8 @@ def _facts(view: RunView, point: PointView | None) -> Table:
         grid.add_row("requests", requests_equation(metrics))
         grid.add_row("total time", _total_time(metrics, view.verdict))
         grid.add_row("throughput", throughput(metrics))
+        if pressure := kv_pressure(metrics):
+            grid.add_row("KV cache", pressure)
     if view.finding:
         grid.add_row("search", view.finding)
     grid.add_row("accuracy", accuracy_text(view.verdict, view.accuracy, view.bit_exact))
@@ -84,6 +86,15 @@ def throughput(metrics: Mapping[str, object]) -> str:
     text = f"{figure(metrics, 'requests_per_s')} requests/s, {figure(metrics, 'output_tokens_per_s')} output tokens/s"
     steady = figure(metrics, "steady_output_tokens_per_s")
     return text if steady == "–" else f"{text} (steady: {steady})"
+
+
+def kv_pressure(metrics: Mapping[str, object]) -> str:
+    """How often the server ran out of KV blocks, and how full its cache was; '' where it didn't tell."""
+    preemptions, use = (metrics.get(f"server_{name}") for name in ("preemptions", "kv_use_max"))
+    if not isinstance(preemptions, int | float):
+        return ""
+    times = "no preemptions" if preemptions == 0 else f"{preemptions:,.0f} preemption{'s' * (preemptions != 1)}"
+    return f"{times}; the KV cache was at most {100 * use:.3g} % full" if isinstance(use, int | float) else times
 
 
 def accuracy_text(verdict: Verdict, accuracy: AccuracyMetrics | None, bit_exact: bool) -> Text:
@@ -144,6 +155,7 @@ def _points_table(view: RunView) -> Table:
         few |= any(str(cell).startswith("~") for cell in cells)
         table.add_row(point.label, *cells)
     notes = [f"✗ {view.verdict.mark}"] if view.verdict.mark else []
+    notes += [f"{point.label}: {kv_pressure(point.metrics)}" for point in view.points if _preempted(point.metrics)]
     if notes := notes + ([FEW_SAMPLES] if few else []):
         table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
@@ -152,6 +164,10 @@ def _points_table(view: RunView) -> Table:
 def percentile(metrics: Mapping[str, object], name: str, digits: int = 4) -> str:
     """A figure for people, led by ~ if too few samples support it."""
     return ("~" if name in _unsupported(metrics) else "") + figure(metrics, name, digits=digits)
+
+
+def _preempted(metrics: Mapping[str, object]) -> bool:
+    return bool(metrics.get("server_preemptions"))
 
 
 def _unsupported(metrics: Mapping[str, object]) -> list[str]:

@@ -20,6 +20,7 @@ GOALS = {
     "total_time_s": False,
 }
 RATE = "workload.arrivals.rate"
+TOLERANCE = 0.01  # figures whose ratio is nearer to 1 are called equal: two runs of one configuration differ by more
 
 
 @dataclass
@@ -34,12 +35,16 @@ class SweepRow:
     accuracy: str = ""
     folder: str = ""  # relative to the sweep's
     pareto: bool = False
-    best_at: list[str] = field(default_factory=list)  # goals
+    best_at: list[str] = field(default_factory=list)  # goals where no other row is better beyond the noise
 
     def figure(self, name: str) -> float:
         """A metric, NaN if unknown."""
         value = self.metrics.get(name)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """The metric's 95 % interval, NaN if unknown."""
+        return self.figure(f"{name}_ci95_low"), self.figure(f"{name}_ci95_high")
 
 
 @dataclass(frozen=True)
@@ -64,26 +69,38 @@ def mark(rows: Sequence[SweepRow]) -> None:
     for name, more in GOALS.items():
         known = [row for row in passed if math.isfinite(row.figure(name))]
         if known:
-            best = (max if more else min)(row.figure(name) for row in known)
+            best = (max if more else min)(known, key=lambda row: row.figure(name))
             for row in known:
-                if row.figure(name) == best:
+                if alike(row, best, name):
                     row.best_at.append(name)
     both = [row for row in passed if math.isfinite(row.figure(LATENCY)) and math.isfinite(row.figure(THROUGHPUT))]
     for row in both:
         row.pareto = not any(_dominates(other, row) for other in both)
 
 
+def close(a: SweepRow, b: SweepRow, name: str) -> bool:
+    """Whether a figure of two rows differs by TOLERANCE at most."""
+    one, other = a.figure(name), b.figure(name)
+    return abs(one - other) <= TOLERANCE * min(abs(one), abs(other))
+
+
+def alike(a: SweepRow, b: SweepRow, name: str) -> bool:
+    """Whether a figure of two rows differs by no more than noise: it is close, or its 95 % intervals overlap."""
+    (low, high), (other_low, other_high) = a.interval(name), b.interval(name)
+    return close(a, b, name) or (low <= other_high and other_low <= high)  # False where an interval is unknown
+
+
 def _dominates(a: SweepRow, b: SweepRow) -> bool:
-    """Whether a is at least as good as b in both figures and better in one."""
-    latency, throughput = (a.figure(LATENCY), b.figure(LATENCY)), (a.figure(THROUGHPUT), b.figure(THROUGHPUT))
+    """Whether a is better in one of both figures and no worse in the other, beyond the noise.
+
+    Being alike isn't transitive, so a must also gain more than it loses, as ratios: then no rows dominate in a circle.
+    """
+    same_latency, same_throughput = alike(a, b, LATENCY), alike(a, b, THROUGHPUT)
     return (
-        latency[0] <= latency[1]
-        and throughput[0] >= throughput[1]
-        and (latency[0], throughput[0])
-        != (
-            latency[1],
-            throughput[1],
-        )
+        (same_latency or a.figure(LATENCY) < b.figure(LATENCY))
+        and (same_throughput or a.figure(THROUGHPUT) > b.figure(THROUGHPUT))
+        and not (same_latency and same_throughput)
+        and a.figure(THROUGHPUT) * b.figure(LATENCY) > b.figure(THROUGHPUT) * a.figure(LATENCY)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -14,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from harness.report import evidence, figures, palette, write_report
-from harness.report.axis import axis, tick_text
+from harness.report import evidence, figures, note, palette, verdict_table, write_report
+from harness.report.axis import Axis, axis, tick_text, tick_texts
+from harness.report.svg import Chart
 from serving.engine.step_ring import StepRing, StepTimes
 from serving.link.step import StepKind
 from tests.unit.report_for_tests import point, run
@@ -117,6 +120,42 @@ def test_every_value_has_a_place_and_ticks_are_few(values: list[float], zero: bo
     assert np.all(np.diff([one.place(value) for value in sorted(values)]) >= -1e-9)
     ticks = one.ticks()
     assert len(ticks) <= 8 and all(math.isfinite(tick) and tick_text(tick) for tick in ticks)
+
+
+@given(st.floats(1e-9, 1e9), st.floats(1e-7, 1.0))
+def test_labels_of_ticks_differ_however_close_the_values_are(low: float, spread: float) -> None:
+    ticks = axis("x", [low, low * (1 + spread)], zero=False).ticks()
+    assert len(set(tick_texts(ticks))) == len(ticks)
+    assert tick_texts([2.5e-4, 5e-4, 7.5e-4]) == ["2.5e-4", "5e-4", "7.5e-4"]
+
+
+def test_an_axis_may_be_kept_from_showing_noise_large() -> None:
+    one = axis("x", [155.15, 155.23], zero=False, spread=0.1)
+    assert one.high - one.low >= 15 and one.place(155.19) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("high", [1.0, 123456.0, 0.00123])
+def test_the_margin_follows_from_the_labels(high: float) -> None:
+    svg = Chart("t", axis("x", [0, 1]), Axis("largest |difference|", high * 0.9999, high)).render()
+    labels = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end">([^<]+)<', svg)
+    assert labels and all(float(right) - 5 * len(text) > 16 for right, text in labels)  # the title's band is 16 px
+
+
+def test_preemptions_are_told_where_the_server_counts_them(tmp_path: Path) -> None:
+    one = point(20.0)
+    view = run(one)
+    assert "preemption" not in page(tmp_path, view) + note(view)
+    one.metrics = {**one.metrics, "server_preemptions": 9.0, "server_kv_use_max": 1.0}
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(verdict_table(view))
+    for text in (page(tmp_path, view), note(view), shown.getvalue()):
+        assert "9 preemptions; the KV cache was at most 100 % full" in text
+    two = point(10.0)
+    two.metrics = {**two.metrics, "server_preemptions": 0.0}
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(verdict_table(run(two, one)))
+    assert "20 requests/s, constant: 9 preemptions" in " ".join(shown.getvalue().split())
+    assert "no preemptions" in page(tmp_path, run(two, one)) and "no preemptions" not in shown.getvalue()
 
 
 def test_the_palette_is_one() -> None:
