@@ -60,8 +60,8 @@ async def test_a_sweep_s_report_is_readable_on_a_phone_too(tmp_path: Path) -> No
 
 
 async def test_a_report_is_readable_on_every_page(tmp_path: Path) -> None:
-    exact = {"position": [8, 16], "occupancy": [1, 2], "max_abs_diff": [0.0, 0.0], "passed": [True, True]}
-    pq.write_table(pa.table(exact), tmp_path / evidence.ROWS)
+    rows = {"position": [8, 16], "occupancy": [1, 2], "max_abs_diff": [0.0, 0.002], "passed": [True, True]}
+    pq.write_table(pa.table(rows), tmp_path / evidence.ROWS)
     view = run(point(10.0, count=40), point(20.0, count=40, failed=2), passed=False)
     view.run_dir = tmp_path
     write_report(tmp_path / "report.html", view)
