@@ -29,6 +29,12 @@ def compare_runs(a: Path | str, b: Path | str, force: bool = False) -> pd.DataFr
     frame.attrs["notes"] = [
         note
         for _, one, other in matched
-        for note in [*comparison.marks("A", one), *comparison.marks("B", other), *comparison.unlike(one, other)]
+        for note in [
+            *comparison.marks("A", one),
+            *comparison.marks("B", other),
+            *comparison.unlike(one, other),
+            *comparison.doubts("A", one),
+            *comparison.doubts("B", other),
+        ]
     ]
     return frame

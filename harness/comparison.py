@@ -92,16 +92,16 @@ def marks(name: str, run: RunFiles) -> list[str]:
     """What speaks against a run's figures as such: requests that did not finish, an early end, failed accuracy."""
     unfinished = sum(record.outcome is not Outcome.finished for record in run.records)
     found = [f"✗ {name}: {unfinished} of {len(run.records)} requests did not finish"] if unfinished else []
-    if run.metrics.get("complete") is False:
-        found.append(f"✗ {name}: ended early ({run.metrics.get('incomplete_reason')})")
+    if run.metrics.get("complete", run.about.get("complete")) is False:
+        found.append(f"✗ {name}: ended early ({run.metrics.get('incomplete_reason', 'its run says why')})")
     if run.metrics.get("accuracy_status") in ("failed", "not_reached"):
         found.append(f"✗ {name}: accuracy {str(run.metrics['accuracy_status']).replace('_', ' ')}")
     return found
 
 
 def doubts(name: str, run: RunFiles) -> list[str]:
-    """The run's own reasons to distrust its figures, where its records carry them."""
-    return [f"~ {name}: {text}" for text in run.about.get("distrust", [])]
+    """The run's own reasons to distrust its figures, where its records carry them, and files of it that are amiss."""
+    return [f"~ {name}: {text}" for text in [*run.damaged, *run.about.get("distrust", [])]]
 
 
 def _families(a: list[RequestRecord], b: list[RequestRecord]) -> list[_Family]:

@@ -138,12 +138,13 @@ def run_folder(folder: Path, slower: float) -> Path:
     folder.mkdir()
     about = {"schedule_hash": "s", "prompts_hash": "p", "distrust": ["processes that have nothing to do with it"]}
     records.write(folder / "records.parquet", rows, about)
+    (folder / "metrics.json").write_text('{"accuracy_status": "passed"}')
     return folder
 
 
 def test_compare_by_folder_and_by_mlflow_run_id(tmp_path: Path) -> None:
     old, slow = run_folder(tmp_path / "old", 1.0), run_folder(tmp_path / "slow", 1.3)
-    tracked = TrackedRun("old", 0, 1, RunStatus.finished, artifacts=["records.parquet"])
+    tracked = TrackedRun("old", 0, 1, RunStatus.finished, artifacts=["records.parquet", "metrics.json"])
     run_id = Tracker(default_uri(tmp_path), "plumbline", tmp_path).log_run(old, tracked).run_id
     worse = run("harness.compare", run_id, slow, "--outputs", tmp_path)
     assert worse.returncode == 1, worse.stderr

@@ -41,7 +41,9 @@ def requests(seed: int, slower: float = 1.0) -> list[RequestRecord]:
 def folder(path: Path, some: list[RequestRecord], schedule: str = "s1", **metrics: object) -> str:
     path.mkdir(parents=True)
     records.write(path / "records.parquet", some, {"schedule_hash": schedule, "prompts_hash": "p1"})
-    (path / "metrics.json").write_text(json.dumps(metrics))
+    (path / "metrics.json").write_text(json.dumps({"accuracy_status": "passed", **metrics}))
+    (path / "schedule.json").write_text(json.dumps({"hash": schedule}))
+    (path / "config.yaml").write_text("name: laptop\n")
     return str(path)
 
 
@@ -104,11 +106,67 @@ def test_unlike_runs_are_refused_unless_forced(tmp_path: Path, capsys: pytest.Ca
 def test_points_of_a_sweep_are_matched_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for run in ("a", "b"):
         for point in ("point-0_x1", "point-1_x2", f"only-{run}"):
-            folder(tmp_path / run / point, requests(4), schedule=point)
+            Path(folder(tmp_path / run / point, requests(4), schedule=point), "config.yaml").unlink()
+        (tmp_path / run / "metrics.json").write_text('{"accuracy_status": "passed"}')
+        (tmp_path / run / "config.yaml").write_text("name: laptop\n")
     assert compare.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     out = capsys.readouterr().out
     assert "point-0_x1: B against A" in out
-    assert "only-a" not in out
+    assert "only-a" not in out and "config.yaml" not in out
+    assert compare.main([str(tmp_path / run / "point-0_x1") for run in "ab"]) == 0
+    assert "config.yaml" not in capsys.readouterr().out
+
+
+def test_a_folder_of_runs_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [folder(tmp_path / "smoke" / name, requests(4)) for name in ("first", "second")]
+    assert compare.main([str(tmp_path / "smoke"), runs[1]]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "",
+        f"error: {tmp_path / 'smoke'}: is a folder of runs; name one of them, such as {runs[1]}\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "no such file, so whether the run was"), (b"", "cannot be read"), (b"{}", "verdict of a run")],
+)
+def test_without_a_verdict_there_is_no_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, words: str
+) -> None:
+    old, new = folder(tmp_path / "old", requests(1)), folder(tmp_path / "new", requests(2))
+    spoil(Path(new, "metrics.json"), content)
+    assert compare.main([old, new]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {new}/metrics.json: ") and words in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.yaml", None, "no such file, so the settings of the run are unknown"),
+        ("config.yaml", b"\n", "is empty, so the settings of the run are unknown"),
+        ("schedule.json", None, "no such file; its hash is known from the records"),
+        ("schedule.json", b"", "cannot be read"),
+        ("schedule.json", b'{"hash": "s2"}', "is not the schedule of these records"),
+    ],
+)
+def test_a_file_that_is_amiss_is_named_where_it_can_be_done_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, words: str
+) -> None:
+    old, new = folder(tmp_path / "old", requests(1)), folder(tmp_path / "new", requests(2))
+    spoil(Path(new, name), content)
+    assert compare.main([old, new]) == 0
+    said = "".join(capsys.readouterr().out.split())
+    assert f"~ B: {new}/{name}: ".replace(" ", "") in said and words.replace(" ", "") in said
+
+
+def spoil(path: Path, content: bytes | None) -> None:
+    """Overwrite a file, or remove it."""
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
 
 
 def test_no_run_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,5 +176,6 @@ def test_no_run_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     bad = tmp_path / "bad"
     bad.mkdir()
     (bad / "records.parquet").write_bytes(b"no")
+    (bad / "metrics.json").write_text('{"accuracy_status": "passed"}')
     assert compare.main([str(bad), str(bad)]) == 2
     assert "cannot be read as Parquet" in capsys.readouterr().err
