@@ -59,9 +59,7 @@ def _metrics(path: Path, found: list[Path]) -> dict[str, Any]:
     except FileNotFoundError:
         runs = [records_path.parent for records_path in found if (records_path.parent / CONFIG).exists()]
         if runs and path.parent not in runs:
-            raise RunFilesError(
-                f"{path.parent}: is no run but holds {len(runs)}; name one, such as {runs[-1]}"
-            ) from None
+            raise RunFilesError(f"{path.parent}: is a folder of runs; name one of them, such as {runs[-1]}") from None
         raise RunFilesError(f"{path}: no such file, so whether the run was complete and accurate is unknown") from None
     except (OSError, orjson.JSONDecodeError) as error:
         raise RunFilesError(f"{path}: cannot be read ({error})") from None
