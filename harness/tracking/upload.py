@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
 
 from harness.config import TrackingConfig
 from harness.tracking import receipt as receipts
 from harness.tracking.errors import NotTracked, TrackingFailed, TrackingUnavailable
 from harness.tracking.receipt import Receipt
 from harness.tracking.store import PASSWORD_HIDDEN, default_uri
-from harness.tracking.tracked_run import load
+from harness.tracking.tracked_run import TrackedRun, load
 from harness.tracking.tracker import Tracker, open_tracker
+
+_NEEDED = ("config.yaml", "metrics.json", "records.parquet")  # without these a run's page says nothing that holds
 
 
 def main(arguments: list[str]) -> int:
@@ -25,6 +33,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         run = load(options.run_dir)
+        check_files(options.run_dir, run)
         earlier = receipts.read(options.run_dir) or Receipt(default_uri(options.outputs), TrackingConfig().experiment)
         uri = options.uri or earlier.uri
         if PASSWORD_HIDDEN in uri:
@@ -41,6 +50,44 @@ def main(arguments: list[str]) -> int:
         return 1
     print(f"{options.run_dir}: run {logged.run_id} of experiment {config.experiment}; to see it: {tracker.ui_command}")
     return 0
+
+
+def check_files(run_dir: Path, run: TrackedRun) -> None:
+    """Raise NotTracked, in one line, if a file of the run is corrupt, or one is gone without which it means nothing.
+
+    Logs and pages are sent as they are; of the rest, what the user removed is left out.
+    """
+    for name in _files(run):
+        path = run_dir / name
+        if path.is_file():
+            _check_file(path)
+        elif path.name in _NEEDED:
+            raise NotTracked(f"{path}: no such file, though the run had it; nothing was sent")
+
+
+def _files(run: TrackedRun) -> Iterator[str]:
+    yield from run.artifacts
+    yield from [run.series] if run.series else []
+    for child in run.children:
+        yield from _files(child)
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.suffix == ".parquet":
+            pq.read_table(path)
+        elif path.suffix == ".json":
+            _filled(orjson.loads(path.read_bytes()))
+        elif path.suffix == ".yaml":
+            _filled(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, pa.ArrowException, yaml.YAMLError) as error:
+        reason = str(error).partition("\n")[0]
+        raise NotTracked(f"{path}: cannot be read ({reason}); nothing was sent") from error
+
+
+def _filled(content: object) -> None:
+    if not isinstance(content, dict) or not content:
+        raise ValueError("it holds no values")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from harness import records
 from harness.config import TrackingConfig
 from harness.tracking import Dataset, RunStatus, TrackedRun, TrackingFailed, client, open_tracker, series
-from harness.tracking.upload import main
+from harness.tracking.tracked_run import load, save
+from harness.tracking.upload import check_files, main
 
 START_MS = 1_700_000_000_000
 
@@ -109,6 +111,38 @@ def test_a_repeated_upload_continues_and_doubles_nothing(tracker, run_dir, monke
     assert main([str(run_dir)]) == 0
     assert json.loads((run_dir / "mlflow.json").read_text()) == after
     assert fetched(tracker, after["run_ids"][1]).data.metrics == {"b": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.yaml", b"", "cannot be read (it holds no values)"),
+        ("config.yaml", b"a: [", "cannot be read"),
+        ("metrics.json", b'{"requests_total": 2', "cannot be read"),
+        ("metrics.json", b"{}", "cannot be read (it holds no values)"),
+        ("metrics.json", None, "no such file"),
+        ("records.parquet", b"garbage", "cannot be read"),
+        ("x1/records.parquet", b"PAR1", "cannot be read"),
+    ],
+)
+def test_a_corrupt_folder_is_named_and_nothing_of_it_is_sent(tmp_path, capsys, name, content, words):
+    store, run_dir = tmp_path / "outputs", tmp_path / "run"
+    (run_dir / "x1").mkdir(parents=True)
+    (run_dir / "config.yaml").write_text("name: laptop\n")
+    (run_dir / "metrics.json").write_text('{"requests_total": 2}')
+    for path in (run_dir / "records.parquet", run_dir / "x1" / "records.parquet"):
+        records.write(path, [])
+    child = run(name="1/s", artifacts=["x1/records.parquet"])
+    save(run_dir, run(artifacts=["config.yaml", "metrics.json", "records.parquet", "report.html"], children=[child]))
+    good = (run_dir / name).read_bytes()
+    (run_dir / name).write_bytes(content) if content is not None else (run_dir / name).unlink()
+    assert main([str(run_dir), "--outputs", str(store)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith(f"{run_dir / name}: {words}")
+    assert not store.exists() and not (run_dir / "mlflow.json").exists()
+    (run_dir / name).write_bytes(good)
+    check_files(run_dir, load(run_dir))
 
 
 def test_errors_of_our_own_are_not_mistaken_for_the_stores(tracker, run_dir):
