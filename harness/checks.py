@@ -30,6 +30,7 @@ COLD_START = 3.0
 OTHER_CPUS = 0.1  # of all cores
 GENERATOR_CPUS = 0.8  # of one core, per worker
 STEADY_SHARE = 0.3
+UNSAMPLED_INTERVALS = 4  # a busy machine may keep the sampler waiting for one or two
 
 
 class Check(StrEnum):
@@ -45,6 +46,7 @@ class Check(StrEnum):
     cold_start = "cold start"
     steady = "no steady state"
     machine = "machine busy"
+    telemetry = "machine not sampled"
     output = "output length"
 
 
@@ -63,6 +65,7 @@ def reasons(run: LoadRun, metrics: Metrics, schedule: Schedule, machine: Machine
         _accounting(run, metrics),
         _sending(metrics, schedule),
         _generator(run, metrics),
+        _telemetry(machine),
         _machine(run, machine),
         _course(finished, metrics, schedule),
         _sample_sizes(metrics),
@@ -130,6 +133,21 @@ def _generator(run: LoadRun, metrics: Metrics) -> Iterator[Reason]:
         )
 
 
+def _telemetry(machine: MachineUse | None) -> Iterator[Reason]:
+    """Was the machine sampled until the window's end?"""
+    if machine is None:
+        return
+    allowed_s = machine.interval_s * (1 if machine.sampler_end else UNSAMPLED_INTERVALS)
+    if machine.unsampled_s > allowed_s:
+        why = f" (their process {machine.sampler_end})" if machine.sampler_end else ""
+        rest = f"are those of the {machine.window_s:.1f} s before" if machine.window_s else "are missing"
+        yield Reason(
+            Check.telemetry,
+            f"the samples of processors and memory stop {machine.unsampled_s:.1f} s before the window's end{why}: "
+            f"figures of the machine {rest}, and what disturbed the rest would not be seen",
+        )
+
+
 def _machine(run: LoadRun, machine: MachineUse | None) -> Iterator[Reason]:
     if machine is None or machine.machine_cpus is None or machine.sampled_cpus is None or not machine.window_s:
         return
@@ -160,7 +178,8 @@ def _course(finished: list[RequestRecord], metrics: Metrics, schedule: Schedule)
             Check.drift,
             f"the median {name} of the last third of the requests is {ratio:.2f} times that of the first third: {why}",
         )
-    ttft = np.concatenate(samples.ttft_ms(finished)) if finished else np.empty(0)
+    by_request = samples.ttft_ms(finished)  # empty where replies are, too
+    ttft = np.concatenate(by_request) if by_request else np.empty(0)
     if len(ttft) >= 4 and ttft[0] > COLD_START * np.median(ttft[1:]) and ttft[0] == ttft.max():
         yield Reason(
             Check.cold_start,

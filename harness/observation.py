@@ -65,7 +65,9 @@ class Observer:
 
     def conclude(self, start_ns: int, end_ns: int) -> Observation:
         """Stop sampling and write the files; times are the window's, on CLOCK_MONOTONIC."""
+        sampler = self._sampler
         rows = self._stop()
+        machine = telemetry.use_between(rows, start_ns, end_ns, sampler.early_end if sampler else "")
         series.write(self._folder / TELEMETRY, telemetry_series(rows, start_ns))
         after = server_stats(self._server)
         if self._before is not None and after is not None:
@@ -75,7 +77,7 @@ class Observer:
         if table is not None:
             steps.write(self._folder / steps.FILE_NAME, table)
         held = step_series.figures(table) if table is not None else {}
-        return Observation(telemetry.use_between(rows, start_ns, end_ns), step_figures(self._before, after) | held)
+        return Observation(machine, step_figures(self._before, after) | held)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop()

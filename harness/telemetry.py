@@ -9,10 +9,13 @@ running totals, so the share of any window is exact however unevenly the samples
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import select
 import shutil
+import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -23,6 +26,7 @@ from typing import Any
 
 import psutil
 
+INTERVAL_S = 0.5
 _NPU_S = 5.0
 _NPU_LINE = re.compile(r"^\s*([^:|]+?)\s*:\s*([0-9.]+)\s*$")
 
@@ -30,11 +34,14 @@ _NPU_LINE = re.compile(r"^\s*([^:|]+?)\s*:\s*([0-9.]+)\s*$")
 class Telemetry:
     """Samples from construction, which returns when the first sample is taken, to `stop`.
 
-    processes: name -> pid; a process that ends is sampled no more.
+    processes: name -> pid; a process that ends is sampled no more. early_end: after `stop`, how the sampler had ended
+    by itself before; "" if it had not.
     """
 
+    early_end = ""
+
     def __init__(
-        self, path: Path, processes: dict[str, int], interval_s: float = 0.5, npu_ids: list[int] | None = None
+        self, path: Path, processes: dict[str, int], interval_s: float = INTERVAL_S, npu_ids: list[int] | None = None
     ) -> None:
         self._path = path
         command = [sys.executable, "-m", "harness.telemetry", str(path.resolve()), "--interval-s", str(interval_s)]
@@ -54,8 +61,18 @@ class Telemetry:
 
     def stop(self) -> list[dict[str, Any]]:
         """End the sampler and return its rows."""
+        status = self._process.poll()
+        if status is not None:
+            self.early_end = f"was killed by {_signal(-status)}" if status < 0 else f"ended with status {status}"
         self._process.communicate()
         return read(self._path)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time ones have no names
+        return f"signal {number}"
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -78,13 +95,23 @@ class MachineUse:
     sampled_cpus: float | None = None  # server, harness and sampler together
     server_memory_mb_max: float | None = None  # resident, all server processes together
     device: dict[str, float] = field(default_factory=dict)  # npu-smi figures, averaged
+    interval_s: float = INTERVAL_S  # median time between samples
+    unsampled_s: float = 0.0  # from the last sample to the window's end; less than an interval if all is well
+    sampler_end: str = ""  # how the sampler ended before it was told to; "" = it did not
 
 
-def use_between(rows: list[dict[str, Any]], start_ns: int, end_ns: int) -> MachineUse:
+def use_between(rows: list[dict[str, Any]], start_ns: int, end_ns: int, sampler_end: str = "") -> MachineUse:
     """Work out what was used between two monotonic times, from the samples nearest to them inside."""
     inside = [row for row in rows if start_ns <= row["time_ns"] <= end_ns]
+    times_ns = [row["time_ns"] for row in rows]
+    gaps_ns = [later - earlier for earlier, later in itertools.pairwise(times_ns)]
+    coverage: dict[str, Any] = {
+        "interval_s": statistics.median(gaps_ns) / 1e9 if gaps_ns else INTERVAL_S,
+        "unsampled_s": (end_ns - (inside[-1]["time_ns"] if inside else start_ns)) / 1e9,
+        "sampler_end": sampler_end,
+    }
     if len(inside) < 2:
-        return MachineUse()
+        return MachineUse(**coverage)
     first, last = inside[0], inside[-1]
     window_s = (last["time_ns"] - first["time_ns"]) / 1e9
     both = [name for name in last["processes"] if name in first["processes"]]
@@ -103,6 +130,7 @@ def use_between(rows: list[dict[str, Any]], start_ns: int, end_ns: int) -> Machi
         device={
             name: _mean([row["device"][name] for row in inside if name in row.get("device", {})]) for name in names
         },
+        **coverage,
     )
 
 
@@ -163,7 +191,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--pid", action="append", default=[], metavar="NAME=PID")
     parser.add_argument("--npu", action="append", type=int, default=[], metavar="ID")
-    parser.add_argument("--interval-s", type=float, default=0.5)
+    parser.add_argument("--interval-s", type=float, default=INTERVAL_S)
     options = parser.parse_args()
     processes = {"sampler": psutil.Process()}
     for given in options.pid:

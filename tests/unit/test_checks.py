@@ -127,6 +127,42 @@ def test_busy_machine() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (
+            MachineUse(3.8, 2, unsampled_s=3.2),
+            "stop 3.2 s before the window's end: figures of the machine are those of the 3.8",
+        ),
+        (
+            MachineUse(6, 2, unsampled_s=1, sampler_end="was killed by SIGKILL"),
+            "end (their process was killed by SIGKILL): ",
+        ),
+        (MachineUse(unsampled_s=7), "stop 7.0 s before the window's end: figures of the machine are missing"),
+    ],
+)
+def test_a_sampler_that_stopped_is_told(use: MachineUse, words: str) -> None:
+    assert words in found(GOOD, use)[Check.telemetry]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        MachineUse(7, 2, unsampled_s=1.9),
+        MachineUse(7, 2, interval_s=5, unsampled_s=15),  # npu-smi is slow
+        MachineUse(7, 2, unsampled_s=0.4, sampler_end="was killed by SIGKILL"),  # after the window
+        MachineUse(unsampled_s=0.3),  # a window shorter than an interval
+    ],
+)
+def test_a_sample_that_is_merely_late_is_no_reason(use: MachineUse) -> None:
+    assert found(GOOD, use) == {}
+
+
 def test_no_steady_state() -> None:
     slow = [record(i, ttft_ms=60_000) for i in range(COUNT)]
     assert "only 0.0 of 67" in found(slow)[Check.steady]
+
+
+def test_replies_without_tokens_have_no_course() -> None:
+    empty = [replace(each, chunk_times_ns=[], chunk_tokens=[], output_tokens=0) for each in GOOD]
+    assert Check.output in found(empty) and Check.cold_start not in found(empty)

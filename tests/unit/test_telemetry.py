@@ -31,10 +31,12 @@ def test_use_between_two_times() -> None:
     assert use.stolen_cpus == pytest.approx(0.1)
     assert use.server_memory_mb_max == 130
     assert use.device == {"npu0 Aicore Usage Rate(%)": pytest.approx(12)}
+    assert (use.interval_s, use.unsampled_s) == (1, 0.5)
 
 
 def test_too_few_samples_give_nothing() -> None:
-    assert telemetry.use_between([row(0, 0, 0, 1)], 0, 10**9) == MachineUse()
+    assert telemetry.use_between([row(0, 0, 0, 1)], 0, 10**9) == MachineUse(unsampled_s=1)
+    assert telemetry.use_between([], 0, 10**9) == MachineUse(unsampled_s=1)
 
 
 def test_a_sample_of_this_process() -> None:
