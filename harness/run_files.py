@@ -41,25 +41,27 @@ def read_points(folder: Path) -> dict[str, RunFiles]:
     found = [single] if single.exists() else sorted(folder.glob(f"*/{RECORDS}"))
     if not found:
         raise RunFilesError(f"{folder}: holds no {RECORDS}, so there is no timed run to read")
-    metrics = _metrics(folder / METRICS, found)
+    whole = folder / METRICS
+    runs = [path.parent for path in found if path.parent != folder and (path.parent / CONFIG).exists()]
+    if runs and not whole.exists():
+        raise RunFilesError(f"{folder}: is a folder of runs; name one of them, such as {runs[-1]}")
     points: dict[str, RunFiles] = {}
     for path in found:
         try:
             rows, about = records.read(path)
         except RecordsError as error:
             raise RunFilesError(str(error)) from None
+        # MLflow keeps of a point, a child run there, only the point's own files.
+        metrics = _metrics(whole if whole.exists() else path.parent / METRICS)
         points[path.parent.name] = RunFiles(path.parent, rows, about, metrics, _damaged(path.parent, folder, about))
     return points
 
 
-def _metrics(path: Path, found: list[Path]) -> dict[str, Any]:
-    """The figures and the verdict of the run. found: the records that are to be read."""
+def _metrics(path: Path) -> dict[str, Any]:
+    """The figures and the verdict of a run or a point."""
     try:
         value = orjson.loads(path.read_bytes())
     except FileNotFoundError:
-        runs = [records_path.parent for records_path in found if (records_path.parent / CONFIG).exists()]
-        if runs and path.parent not in runs:
-            raise RunFilesError(f"{path.parent}: is a folder of runs; name one of them, such as {runs[-1]}") from None
         raise RunFilesError(f"{path}: no such file, so whether the run was complete and accurate is unknown") from None
     except (OSError, orjson.JSONDecodeError) as error:
         raise RunFilesError(f"{path}: cannot be read ({error})") from None
@@ -73,6 +75,8 @@ def _damaged(folder: Path, run: Path, about: dict[str, Any]) -> list[str]:
     configs = [path for path in (folder / CONFIG, run / CONFIG, folder.parent / CONFIG) if path.exists()]
     config = configs[0] if configs else run / CONFIG
     found = []
+    if not (run / METRICS).exists():
+        found.append(f"{run / METRICS}: no such file; the verdict is that of {folder / METRICS}")
     if not configs or not config.read_bytes().strip():
         found.append(f"{config}: {'is empty' if configs else 'no such file'}, so the settings of the run are unknown")
     schedule = folder / SCHEDULE

@@ -115,6 +115,11 @@ def test_points_of_a_sweep_are_matched_by_name(tmp_path: Path, capsys: pytest.Ca
     assert "only-a" not in out and "config.yaml" not in out
     assert compare.main([str(tmp_path / run / "point-0_x1") for run in "ab"]) == 0
     assert "config.yaml" not in capsys.readouterr().out
+    for run in ("a", "b"):  # as MLflow keeps points
+        (tmp_path / run / "metrics.json").unlink()
+        (tmp_path / run / "config.yaml").unlink()
+    assert compare.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert "the verdict is that of" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_folder_of_runs_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
