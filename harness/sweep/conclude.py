@@ -19,7 +19,7 @@ from harness.sweep.table import GOALS, SweepRow
 from harness.sweep.variant import read_all
 from harness.tracked import parent_name
 from harness.tracking.errors import NotTracked, TrackingFailed
-from harness.tracking.tracked_run import RunStatus, TrackedRun, load
+from harness.tracking.tracked_run import RunStatus, TrackedRun, load, save
 from harness.tracking.tracker import Tracker
 
 TABLE = "variants.json"
@@ -52,6 +52,7 @@ def conclude(sweep_dir: Path, tracker: Tracker | None, interrupted: bool, consol
         artifacts=[report.name, TABLE, plans.FILE_NAME],
     )
     if tracker is not None:
+        save(sweep_dir, parent)
         try:
             _send_late(tracker, results)
             tracker.close_sweep(sweep_dir, parent)

@@ -61,7 +61,7 @@ class Tracker:
             for index, part in enumerate([run, *run.children] if not receipt.complete else []):
                 if index == len(receipt.run_ids):
                     receipt.experiment_id = self._experiment_id()
-                    parent = receipt.run_ids[0] if index else self._parent_of(run_dir, run)
+                    parent = receipt.run_ids[0] if index else self._parent_of(run_dir, run, again)
                     created = door.create_run(self._connected(), receipt.experiment_id, part, parent)
                     receipt.run_ids.append(created)
                     receipts.write(run_dir, receipt)
@@ -70,19 +70,19 @@ class Tracker:
             receipts.write(run_dir, receipt)
         return door.LoggedRun(receipt.run_ids[0], receipt.experiment_id)
 
-    def _parent_of(self, run_dir: Path, run: TrackedRun) -> str:
+    def _parent_of(self, run_dir: Path, run: TrackedRun, advice: str) -> str:
         """Asked for when the run is sent: a store that was out of reach until then knew no parent to name."""
         if run.parent_run_id or not run.sweep_name:
             return run.parent_run_id
-        return self.sweep_parent(run_dir.resolve().parent, run.sweep_name, run.started_ms)
+        return self.sweep_parent(run_dir.resolve().parent, run.sweep_name, run.started_ms, advice)
 
-    def sweep_parent(self, sweep_dir: Path, name: str, started_ms: int = 0) -> str:
+    def sweep_parent(self, sweep_dir: Path, name: str, started_ms: int = 0, advice: str = "") -> str:
         """Run id of the parent that all jobs of a sweep share: the first to ask creates it, the others find it.
 
         Jobs may be processes on several machines with sweep_dir in common. Raises TrackingFailed.
         """
         sweep_dir.mkdir(parents=True, exist_ok=True)
-        with (sweep_dir / SWEEP_PARENT).open("a+b") as file, self._store_errors():
+        with (sweep_dir / SWEEP_PARENT).open("a+b") as file, self._store_errors(advice):
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             known = orjson.loads(file.read() or b"{}")
@@ -97,8 +97,9 @@ class Tracker:
 
     def close_sweep(self, sweep_dir: Path, parent: TrackedRun) -> str:
         """Send what is to be told of the whole sweep (files relative to sweep_dir) and end the parent; its run id."""
-        run_id = self.sweep_parent(sweep_dir, parent.name)
-        with self._store_errors():
+        again = f"; the sweep's files are complete, send them later: python -m harness.tracking.upload {sweep_dir}"
+        run_id = self.sweep_parent(sweep_dir, parent.name, advice=again)
+        with self._store_errors(again):
             door.send(self._connected(), run_id, parent, sweep_dir)
         return run_id
 

@@ -1,4 +1,7 @@
-"""`python -m harness.tracking.upload RUN_DIR`: send a finished run to MLflow, for when it could not be sent at once."""
+"""`python -m harness.tracking.upload RUN_DIR`: send a finished run, or a sweep with all its variants, to MLflow.
+
+For when the store was out of reach at the time; what it has already is not sent again.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from harness.tracking import receipt as receipts
 from harness.tracking.errors import NotTracked, TrackingFailed, TrackingUnavailable
 from harness.tracking.receipt import Receipt
 from harness.tracking.store import PASSWORD_HIDDEN, default_uri
-from harness.tracking.tracked_run import TrackedRun, load
+from harness.tracking.tracked_run import FILE_NAME, TrackedRun, load
 from harness.tracking.tracker import Tracker, open_tracker
 
 _NEEDED = ("config.yaml", "metrics.json", "records.parquet")  # without these a run's page says nothing that holds
@@ -26,30 +29,48 @@ _NEEDED = ("config.yaml", "metrics.json", "records.parquet")  # without these a 
 def main(arguments: list[str]) -> int:
     """Exit status 0: sent, now or before; 1: the store did not take it; 2: no run there, or no such store."""
     parser = argparse.ArgumentParser(prog="python -m harness.tracking.upload", description=__doc__)
-    parser.add_argument("run_dir", type=Path, help="folder of a run under outputs/")
+    parser.add_argument("run_dir", type=Path, help="folder of a run or of a sweep under outputs/")
     parser.add_argument("--uri", help="MLflow tracking URI (default: where the run was to go)")
     parser.add_argument("--experiment", help="default: the run's own")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the default SQLite file")
     options = parser.parse_args(arguments)
     try:
-        run = load(options.run_dir)
-        check_files(options.run_dir, run)
-        earlier = receipts.read(options.run_dir) or Receipt(default_uri(options.outputs), TrackingConfig().experiment)
-        uri = options.uri or earlier.uri
-        if PASSWORD_HIDDEN in uri:
-            raise TrackingUnavailable(f"{uri}: its password was not kept; give the whole URI with --uri")
-        config = TrackingConfig(uri=uri, experiment=options.experiment or earlier.experiment)
-        tracker = open_tracker(config, options.outputs)
-        assert isinstance(tracker, Tracker), "tracking is on in this configuration"
-        logged = tracker.upload(options.run_dir, run)
+        for folder in _folders(options.run_dir):
+            _send(folder, options)
     except (NotTracked, TrackingUnavailable) as error:
         print(error, file=sys.stderr)
         return 2
     except TrackingFailed as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{options.run_dir}: run {logged.run_id} of experiment {config.experiment}; to see it: {tracker.ui_command}")
     return 0
+
+
+def _folders(run_dir: Path) -> list[Path]:
+    """The run's folder; of a sweep those of its variants that came to an end, and its own last."""
+    variants = sorted(path.parent for path in run_dir.glob(f"*/{FILE_NAME}")) if _is_sweep(load(run_dir)) else []
+    return [*variants, run_dir]
+
+
+def _is_sweep(run: TrackedRun) -> bool:
+    return run.tags.get("kind") == "sweep"
+
+
+def _send(folder: Path, options: argparse.Namespace) -> None:
+    run = load(folder)
+    if not _is_sweep(run):
+        check_files(folder, run)
+    # A sweep's parent goes where its first variant went.
+    receipt = receipts.read(folder) or next(filter(None, map(receipts.read, sorted(folder.glob("*/")))), None)
+    earlier = receipt or Receipt(default_uri(options.outputs), TrackingConfig().experiment)
+    uri = options.uri or earlier.uri
+    if PASSWORD_HIDDEN in uri:
+        raise TrackingUnavailable(f"{uri}: its password was not kept; give the whole URI with --uri")
+    config = TrackingConfig(uri=uri, experiment=options.experiment or earlier.experiment)
+    tracker = open_tracker(config, options.outputs)
+    assert isinstance(tracker, Tracker), "tracking is on in this configuration"
+    run_id = tracker.close_sweep(folder, run) if _is_sweep(run) else tracker.upload(folder, run).run_id
+    print(f"{folder}: run {run_id} of experiment {config.experiment}; to see it: {tracker.ui_command}")
 
 
 def check_files(run_dir: Path, run: TrackedRun) -> None:

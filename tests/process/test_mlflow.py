@@ -166,15 +166,19 @@ def test_all_jobs_of_a_sweep_share_one_parent(tracker, outputs, run_dir):
 
 
 def test_a_variant_that_could_not_be_sent_finds_its_parent_later(tracker, outputs, monkeypatch):
-    run_dir = outputs / "sweep" / "0"
+    run_dir = outputs / "late" / "0"
     run_dir.mkdir(parents=True)
     variant = run(name="decode=1", sweep_name="smoke sweep")
     monkeypatch.setattr(client, "create_run", lambda *_: (_ for _ in ()).throw(ConnectionError("gone away")))
     with pytest.raises(TrackingFailed, match="gone away"):
         tracker.log_run(run_dir, variant)
+    with pytest.raises(TrackingFailed, match=r"python -m harness\.tracking\.upload .*/late$"):
+        tracker.close_sweep(outputs / "late", run(name="smoke sweep"))
     monkeypatch.undo()
-    assert main([str(run_dir), "--outputs", str(outputs)]) == 0
-    parent_id = tracker.sweep_parent(outputs / "sweep", "smoke sweep")
+    save(outputs / "late", run(name="smoke sweep", tags={"kind": "sweep"}))
+    assert main([str(outputs / "late"), "--outputs", str(outputs)]) == 0
+    parent_id = tracker.sweep_parent(outputs / "late", "smoke sweep")
+    assert fetched(tracker, parent_id).info.status == "FINISHED"
     logged = json.loads((run_dir / "mlflow.json").read_text())["run_ids"][0]
     assert fetched(tracker, logged).data.tags["mlflow.parentRunId"] == parent_id
 
