@@ -35,8 +35,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the default SQLite file")
     options = parser.parse_args(arguments)
     try:
-        for folder in _folders(options.run_dir):
-            _send(folder, options)
+        runs = {folder: load(folder) for folder in _folders(options.run_dir)}
+        for folder, run in runs.items():
+            if not _is_sweep(run):
+                check_files(folder, run)
+        for folder, run in runs.items():
+            _send(folder, run, options)
     except (NotTracked, TrackingUnavailable) as error:
         print(error, file=sys.stderr)
         return 2
@@ -56,10 +60,7 @@ def _is_sweep(run: TrackedRun) -> bool:
     return run.tags.get("kind") == "sweep"
 
 
-def _send(folder: Path, options: argparse.Namespace) -> None:
-    run = load(folder)
-    if not _is_sweep(run):
-        check_files(folder, run)
+def _send(folder: Path, run: TrackedRun, options: argparse.Namespace) -> None:
     # A sweep's parent goes where its first variant went.
     receipt = receipts.read(folder) or next(filter(None, map(receipts.read, sorted(folder.glob("*/")))), None)
     earlier = receipt or Receipt(default_uri(options.outputs), TrackingConfig().experiment)
