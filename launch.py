@@ -27,7 +27,7 @@ from rich.console import Console
 
 import acceptance
 import sweeps
-from conf import preflight, secrets
+from conf import combinations, preflight, secrets
 from conf.preflight import ConfigError
 from conf.schema import PlumblineConfig, register
 from harness import interruption, logits_task, prompts
@@ -247,7 +247,8 @@ def check(overrides: list[str], multirun: bool) -> list[sweeps.Variant]:
     for job_overrides in preflight.variants(overrides, multirun):
         config = preflight.compose_config(job_overrides)
         external_url = config.serving.url if config.serving.external else None
-        found = harness_problems(harness_config(config), external_url) + acceptance.problems(config)
+        found = combinations.problems(config) + acceptance.problems(config)
+        found += harness_problems(harness_config(config), external_url)
         if external_url is None:
             found += stack_problems(stack_config(config, Path.cwd()))
         if found:

@@ -16,7 +16,8 @@ import threading
 import time
 from pathlib import Path
 
-from conf.preflight import ConfigError, compose_config
+from conf import combinations, secrets
+from conf.preflight import ConfigError, compose_config, spelled_out
 from conf.schema import PlumblineConfig
 from serving import fit
 from serving.config import ModelKind, StackConfig
@@ -32,14 +33,15 @@ DEFAULTS = ["serving.http.port=8835", "serving.agent.max_restarts=5"]
 def stack_config(config: PlumblineConfig) -> StackConfig:
     """The stack of a configuration, its run folder made. Raises ConfigError."""
     cache_dir = os.environ.get(CACHE_VARIABLE) or str(Path.home() / ".cache" / "plumbline")
-    run_dir = Path(config.outputs_dir) / "serve" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    run_dir = Path(config.outputs_dir) / "serve" / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}"
     stack = StackConfig(config.serving, config.model, config.device, str(run_dir.resolve()), cache_dir)
     found = problems(stack)
     if config.serving.external:
         found.append("serving.external=true: there is nothing to start")
     if found:
         raise ConfigError("\nerror: ".join(found))
-    run_dir.mkdir(parents=True, exist_ok=True)
+    if reason := combinations.unusable(run_dir):
+        raise ConfigError(f"outputs_dir={config.outputs_dir}: must be a folder that can be written to ({reason})")
     return stack
 
 
@@ -71,8 +73,16 @@ def show_progress(message: str, done: int, total: int) -> None:
     say(f"{message} ({done}/{total})" if total else message)
 
 
-def main(overrides: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Exit status as in the module's docstring."""
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if flags:
+        if {"--help", "-h"} & set(flags):
+            print(f"{__doc__}\nGroups and keys are launch.py's: python launch.py --help. HTTP: docs/http.md.")
+            return 0
+        say(f"error: {flags[0]}: takes no flags but --help, only KEY=VALUE; sweeps and --cfg are launch.py's")
+        return EXIT_BAD_INPUT
+    overrides = secrets.to_environment(spelled_out(arguments))
     try:
         return serve(stack_config(compose_config([*DEFAULTS, *overrides])))
     except (ConfigError, fit.DoesNotFit) as error:

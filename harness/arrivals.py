@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.config import ArrivalConfig, ArrivalProcess
 
 _KEY = "workload.arrivals"
+MAX_REQUESTS = 1_000_000  # of one window: each has a record and a prompt in memory
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ def schedule(config: ArrivalConfig) -> Schedule:
     _require(
         config.duration_s > 0 and math.isfinite(config.duration_s), "duration_s", config.duration_s, "seconds above 0"
     )
+    expected = config.rate * config.duration_s
+    if expected > MAX_REQUESTS:
+        raise ValueError(
+            f"{_KEY}: rate={config.rate} x duration_s={config.duration_s}: gives {expected:,.0f} requests; "
+            f"must be at most {MAX_REQUESTS:,}"
+        )
     count = num_requests(config)
     if count < 1:
         raise ValueError(
@@ -126,6 +133,7 @@ def _judge(config: ArrivalConfig, count: int) -> tuple[NDArray[np.float64], floa
 def _trace(config: ArrivalConfig) -> NDArray[np.float64]:
     """One send time in seconds per line, ascending; shifted so that the first is 0. # begins a comment."""
     path = Path(config.trace_path)
+    _require(path.is_file(), "trace_path", config.trace_path, "a file with one send time in seconds per line")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -159,7 +159,6 @@ class TrackingConfig:
     enabled: bool = True
     uri: str = ""  # "" = SQLite file outputs/mlflow.db
     experiment: str = "plumbline"
-    parent_run_id: str = ""  # set for the children of a multirun
 
 
 @dataclass

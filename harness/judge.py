@@ -141,6 +141,11 @@ def _dataset(options: argparse.Namespace, task: Task) -> DatasetConfig:
     lengths = options.lengths or ("" if options.data or options.tokenizer else task.lengths)
     if not lengths and not options.tokenizer and not path.endswith(".jsonl"):
         raise ValueError("--tokenizer or --lengths: one is needed to know how many tokens each request asks for")
+    if not Path(path).is_file():
+        raise ValueError(
+            f"--data {path}: no such file; the contest's prompts do not ship with this: give a file (.json as Alpaca, "
+            "or .jsonl); where they are to be had: python -m serving.model.fetch contest-judge"
+        )
     return DatasetConfig(
         format=DatasetFormat.jsonl if path.endswith(".jsonl") else DatasetFormat.alpaca,
         path=path,

@@ -16,6 +16,8 @@ from harness.config import (
 from harness.prompt_files import DatasetError
 from harness.timed import schedules
 
+MAX_WORKERS = 64  # load generator processes
+
 
 def problems(config: HarnessConfig, external_url: str | None) -> list[str]:
     """One line per mistake, each naming the full key, the value and what is allowed; empty if all is well.
@@ -37,7 +39,11 @@ def _workload_problems(config: HarnessConfig) -> list[str]:
         found.append(f"workload.timeout_s={workload.timeout_s}: must be seconds above 0")
     if workload.num_warmup < 0:
         found.append(f"workload.num_warmup={workload.num_warmup}: must be at least 0")
-    found += _search_problems(workload)
+    if not 0 <= workload.num_workers <= MAX_WORKERS:
+        found.append(
+            f"workload.num_workers={workload.num_workers}: must be 0 (as many as the rate needs) to {MAX_WORKERS}"
+        )
+    found += _slo_problems(workload) + _search_problems(workload)
     if workload.dataset.format in prompts.TOKEN_FORMATS and workload.protocol is not ClientProtocol.completions:
         found.append(
             f"workload.protocol={workload.protocol}: cannot carry token ids of "
@@ -50,6 +56,15 @@ def _workload_problems(config: HarnessConfig) -> list[str]:
     except (DatasetError, ValueError) as error:
         found.append(str(error))
     return found
+
+
+def _slo_problems(workload: WorkloadConfig) -> list[str]:
+    return [
+        f"workload.slos.{name}.{limit}={value}: must be milliseconds above 0"
+        for name, slo in workload.slos.items()
+        for limit, value in (("ttft_ms", slo.ttft_ms), ("tpot_ms", slo.tpot_ms))
+        if not value > 0
+    ]
 
 
 def _search_problems(workload: WorkloadConfig) -> list[str]:

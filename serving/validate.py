@@ -125,16 +125,21 @@ def _combinations(stack: StackConfig) -> Iterator[str]:
     serving, seq_length = stack.serving, stack.model.seq_length
     cache, queue = serving.cache, serving.queue
     num_tokens = (cache.num_blocks - 1) * cache.block_size
-    if num_tokens < seq_length:
+    if cache.block_size > seq_length:
+        yield (
+            f"serving.cache.block_size={cache.block_size}: must be at most model.seq_length={seq_length}, "
+            "since no sequence is longer"
+        )
+    if cache.block_size >= 1 and cache.num_blocks >= 2 and num_tokens < seq_length:
         yield (
             f"serving.cache.num_blocks={cache.num_blocks}: {cache.num_blocks - 1} blocks (block 0 is reserved) of "
             f"serving.cache.block_size={cache.block_size} hold {num_tokens} tokens, but one sequence of "
-            f"model.seq_length={seq_length} must fit: at least {-(-seq_length // max(cache.block_size, 1)) + 1} blocks"
+            f"model.seq_length={seq_length} must fit: at least {-(-seq_length // cache.block_size) + 1} blocks"
         )
     if queue.max_requests < serving.batch.decode:
         yield (
-            f"serving.queue.max_requests={queue.max_requests}: must be at least "
-            f"serving.batch.decode={serving.batch.decode}, since running requests count"
+            f"serving.batch.decode={serving.batch.decode}: must be at most "
+            f"serving.queue.max_requests={queue.max_requests}, since running requests count"
         )
     if stack.model.kind not in _CACHED_PREFILL_KINDS:
         for key, value in (

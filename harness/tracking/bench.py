@@ -7,6 +7,7 @@ output is one line of JSON: medians in seconds.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import tempfile
@@ -86,6 +87,7 @@ def singly_s(tracker: Tracker, folder: Path, run: TrackedRun) -> tuple[float, in
 
 def main() -> None:
     """Measure both in turn and print the medians."""
+    argparse.ArgumentParser(prog="python -m harness.tracking.bench", description=__doc__).parse_args()
     found = requests()
     run = TrackedRun(
         "bench", 0, WINDOW_S * 1000, RunStatus.finished, series=course.FILE_NAME,

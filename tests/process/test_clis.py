@@ -112,7 +112,9 @@ def test_judge_without_a_server_is_one_line_and_leaves_no_files(tmp_path: Path) 
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["harness.judge", "harness.compare", "harness.bench_fidelity"])
+@pytest.mark.parametrize(
+    "module", ["harness.judge", "harness.compare", "harness.bench_fidelity", "harness.tracking.bench"]
+)
 def test_help_says_what_it_is_for(module: str) -> None:
     done = run(module, "--help")
     assert done.returncode == 0

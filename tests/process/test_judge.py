@@ -68,8 +68,8 @@ def test_failures_are_accounted_for_but_not_results(tmp_path: Path, data: list[s
         (["-X", "0", "-T", "10"], "workload.arrivals.rate=0.0"),
         (["-X", "1", "-T", "1", "--any-size", "--data", "x.json"], "--tokenizer or --lengths"),
         (["--task", "2", "-X", "0.1", "-T", "5000"], "--tokenizer or --lengths"),
-        (["-X", "0.5", "-T", "3000"], "alpaca_5010.json: cannot be read"),
-        (["-X", "1", "-T", "1", "--any-size", "--data", "no.jsonl"], "no.jsonl: cannot be read"),
+        (["-X", "0.5", "-T", "3000"], "--data alpaca_5010.json: no such file"),
+        (["-X", "1", "-T", "1", "--any-size", "--data", "no.jsonl"], "--data no.jsonl: no such file"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

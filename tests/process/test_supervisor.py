@@ -176,6 +176,7 @@ def test_serve_runs_until_it_is_asked_to_end(tmp_path: Path) -> None:
         ("serving.batch.decode=0", "serving.batch.decode=0: must be at least 1"),
         ("serving.batch.decoed=1", "did you mean serving.batch.decode?"),
         ("serving.external=true", "there is nothing to start"),
+        ("-m", "-m: takes no flags but --help"),
     ],
 )
 def test_serve_refuses_what_cannot_run(tmp_path: Path, option: str, message: str) -> None:
@@ -183,3 +184,15 @@ def test_serve_refuses_what_cannot_run(tmp_path: Path, option: str, message: str
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert message in ended.stderr
+
+
+def test_serve_says_what_it_is_for() -> None:
+    told = subprocess.run([sys.executable, "serve.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "python serve.py model=arithmetic" in told.stdout and "launch.py --help" in told.stdout
+
+
+def test_serve_needs_a_folder_to_write_to() -> None:
+    command = [sys.executable, "serve.py", "model=arithmetic", "outputs_dir=README.md"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: outputs_dir=README.md: must be a folder") and ended.stderr.count("\n") == 1

@@ -99,7 +99,7 @@ def test_hash_tells_schedules_apart_and_nothing_else() -> None:
         ({"rate": 0.1, "duration_s": 5.0}, "gives no request"),
         ({"process": ArrivalProcess.gamma, "burstiness": 0.0}, "burstiness=0"),
         ({"process": ArrivalProcess.closed, "concurrency": 0}, "concurrency=0"),
-        ({"process": ArrivalProcess.trace, "trace_path": "nowhere.txt"}, r"trace_path=nowhere\.txt: cannot be read"),
+        ({"process": ArrivalProcess.trace, "trace_path": "nowhere.txt"}, r"trace_path=nowhere\.txt: must be a file"),
     ],
 )
 def test_bad_input_is_one_clear_line(changes: dict[str, float], message: str) -> None:

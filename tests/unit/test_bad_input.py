@@ -28,6 +28,21 @@ BAD = {
     "accuracy.reference=baseline": "accuracy.baseline_path='': must name a folder of logits",
     "accuracy.dataset_path=/nonexistent.jsonl": "/nonexistent.jsonl",
     "serving=external": "serving.url=''",
+    "workload.arrivals.rate=1e9": "gives 2,000,000,000 requests; must be at most 1,000,000",
+    "workload.arrivals.duration_s=1e300": "must be at most 1,000,000",
+    "workload.arrivals.process=trace": "workload.arrivals.trace_path=: must be a file",
+    "workload.num_workers=-1": "workload.num_workers=-1: must be 0 (as many as the rate needs) to 64",
+    "workload.num_workers=10000": "workload.num_workers=10000: must be 0",
+    "workload.slos.server.ttft_ms=-3": "workload.slos.server.ttft_ms=-3.0: must be milliseconds above 0",
+    "workload.slos.server.tpot_ms=nan": "workload.slos.server.tpot_ms=nan: must be milliseconds above 0",
+    "accuracy.positions=[99999]": "accuracy.positions=[99999]: must be below model.seq_length=1024",
+    "accuracy.num_prompts=8 serving.fake=frontend": "serving.fake=frontend: answers without logits",
+    "name=../../x": "name=../../x: must be a folder's name",
+    "name=": "name=: must be a folder's name",
+    "serving.batch.decode=99999999999": "serving.batch.decode=99999999999: must be at most",
+    "serving.cache.block_size=0": "serving.cache.block_size=0: must be at least 1",
+    "serving.cache.num_blocks=1": "serving.cache.num_blocks=1: must be at least 2",
+    "serving.cache.block_size=100000000": "serving.cache.block_size=100000000: must be at most model.seq_length=1024",
 }  # fmt: skip
 
 
@@ -44,9 +59,17 @@ def errors_of(tmp_path: Path, capsys: pytest.CaptureFixture[str], *overrides: st
 @pytest.mark.parametrize("override", BAD)
 def test_one_line_names_the_field(tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str) -> None:
     only_time = [] if override.startswith("accuracy") else ["accuracy=none"]
-    lines = errors_of(tmp_path, capsys, "experiment=smoke", *only_time, override)
+    lines = errors_of(tmp_path, capsys, "experiment=smoke", *only_time, *override.split(" "))
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: ") and BAD[override] in lines[0]
+
+
+@pytest.mark.parametrize("place", ["README.md", "README.md/below", "/proc/below"])
+def test_results_need_a_folder(capsys: pytest.CaptureFixture[str], place: str) -> None:
+    assert launch.main(["experiment=smoke", f"outputs_dir={place}"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: outputs_dir={place}: must be a folder that can be written to (")
+    assert line.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_folders_without_a_readable_record_are_named(tmp_path, capsys, content, 
 
 
 def test_an_upload_goes_where_the_run_was_to_go(tmp_path, capsys):
-    save(tmp_path, RUN)
+    save(tmp_path, replace(RUN, artifacts=[], series=""))
     receipt.write(tmp_path, receipt.Receipt("http://127.0.0.1:9", "plumbline"))
     assert main([str(tmp_path)]) == 2
     assert capsys.readouterr().err == (

@@ -54,7 +54,7 @@ def test_the_arithmetic_stack_can_run_with_every_option():
         (changed(serving__cache__block_size=0), "serving.cache.block_size=0: ", "at least 1"),
         (changed(serving__cache__prefix_reuse=True), "serving.cache.prefix_reuse=true: ", "model.kind=llama"),
         (changed(serving__prefill__chunked=True), "serving.prefill.chunked=true: ", "model.kind=llama"),
-        (changed(serving__queue__max_requests=4), "serving.queue.max_requests=4: ", "serving.batch.decode=8"),
+        (changed(serving__queue__max_requests=4), "serving.batch.decode=8: ", "serving.queue.max_requests=4"),
         (changed(serving__http__port=70000), "serving.http.port=70000: ", "65535"),
         (changed(serving__http__host="0.0.0.0"), "serving.http.host=0.0.0.0: ", "serving.http.api_key"),
         (changed(serving__agent__device_ids=[0, 0]), "serving.agent.device_ids=[0, 0]: ", "different"),
