@@ -275,10 +275,11 @@ def main(arguments: list[str]) -> int:
             return EXIT_BAD_INPUT
     if sweep is not None:
         # Flags first: Hydra's command line does not understand `key=value -m key=value`.
-        sys.argv = [sys.argv[0], *flags, *overrides, f"hydra.sweep.dir={sweep.folder}"]
+        sys.argv = [sys.argv[0], *flags, *overrides, f"hydra.sweep.dir={preflight.quoted(sweep.folder)}"]
         return sweep.run(job)
     if not flags & _INFO_FLAGS and not any(override.startswith("hydra.run.dir=") for override in overrides):
-        sys.argv.append(f"hydra.run.dir={claim(Path(variants[0].config.outputs_dir) / variants[0].config.name)}")
+        config = variants[0].config
+        sys.argv.append(f"hydra.run.dir={preflight.quoted(claim(Path(config.outputs_dir) / config.name))}")
     try:
         job()
     except KeyboardInterrupt:

@@ -41,6 +41,12 @@ def spelled_out(arguments: list[str]) -> list[str]:
     ]
 
 
+def quoted(path: Path) -> str:
+    """A path as the value of an override, whatever characters are in it."""
+    escaped = str(path).replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def variants(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
     """Each job's overrides: the cross product of sweeps in a multirun, else the overrides themselves."""
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from conf.preflight import CONFIG_DIR, ConfigError, compose_config, spelled_out, variants
+from conf.preflight import CONFIG_DIR, ConfigError, compose_config, quoted, spelled_out, variants
 from serving.config import Policy
 
 
@@ -78,3 +79,9 @@ def test_short_forms_stand_for_keys() -> None:
     spelled = spelled_out(["-m", "layers=2,4", "model=llama2_7b_random"])
     assert spelled == ["-m", "model.shape.num_layers=2,4", "model=llama2_7b_random"]
     assert compose_config([*spelled[2:], "model.shape.num_layers=4"]).model.shape.num_layers == 4
+
+
+@pytest.mark.parametrize("path", ["/plain", "/o d,d (1)'s [x]=y", "/ü{a}:b", "/back\\slash"])
+def test_any_path_is_the_value_of_an_override(path: str) -> None:
+    (override,) = OverridesParser.create().parse_overrides([f"hydra.run.dir={quoted(Path(path))}"])
+    assert override.value() == path
