@@ -8,20 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conf.schema import PlumblineConfig
-from serving.config import Fake
+from serving.config import Fake, ModelKind
 
-_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+_TAKEN = ("latest", "serve")  # launch.py's link to the newest run, and serve.py's folder
 
 
 def problems(config: PlumblineConfig) -> list[str]:
     """One line per mistake: full key, value, what is allowed."""
-    return [*_places(config), *_logits(config)]
+    return [*_logits(config), *_lengths(config), *_places(config)]
 
 
 def _places(config: PlumblineConfig) -> Iterator[str]:
     if not _NAME.fullmatch(config.name):
-        yield f"name={config.name}: must be a folder's name of letters, digits, '.', '_' and '-'"
-    if reason := unusable(Path(config.outputs_dir)):
+        yield (
+            f"name={config.name}: must be a folder's name: at most 100 letters, digits, '.', '_' and '-', "
+            "beginning with none of '.' and '-'"
+        )
+    elif config.name in _TAKEN:
+        yield f"name={config.name}: must be none of {', '.join(_TAKEN)}, which outputs_dir has for something else"
+    if reason := unusable(Path(config.outputs_dir)) if config.outputs_dir else "it is empty":
         yield f"outputs_dir={config.outputs_dir}: must be a folder that can be written to ({reason})"
 
 
@@ -41,8 +47,29 @@ def _logits(config: PlumblineConfig) -> Iterator[str]:
     accuracy, seq_length = config.accuracy, config.model.seq_length
     if not accuracy.enabled or config.serving.external:
         return
-    if config.serving.fake is not Fake.off:
-        yield f"serving.fake={config.serving.fake}: answers without logits; must be off, or add accuracy=none"
-    beyond = [position for position in accuracy.positions if position >= seq_length]
-    if beyond:
-        yield f"accuracy.positions={accuracy.positions}: must be below model.seq_length={seq_length}"
+    fake = config.serving.fake
+    if fake in (Fake.frontend, Fake.worker, Fake.agent):
+        yield f"serving.fake={fake}: answers without logits; use accuracy=none"
+    elif fake is Fake.model and config.model.kind is not ModelKind.arithmetic:
+        yield f"serving.fake={fake}: answers with other logits than model.kind={config.model.kind}; use accuracy=none"
+    # The last token of the longest sequence is not fed back, so it has no row.
+    if any(position > seq_length - 2 for position in accuracy.positions):
+        yield (
+            f"accuracy.positions={accuracy.positions}: must be at most {seq_length - 2}, the last that has a row with "
+            f"model.seq_length={seq_length}"
+        )
+
+
+def _lengths(config: PlumblineConfig) -> Iterator[str]:
+    if config.serving.external:
+        return
+    accuracy, seq_length = config.accuracy, config.model.seq_length
+    asked = {"workload.dataset": config.workload.dataset.max_new_tokens}
+    if accuracy.enabled and accuracy.dataset_path:  # else the workload's cap holds for the logits task too
+        asked["accuracy"] = accuracy.max_new_tokens
+    for key, count in asked.items():
+        if count >= seq_length:
+            yield (
+                f"{key}.max_new_tokens={count}: must be at most {seq_length - 1}, since a prompt must fit into "
+                f"model.seq_length={seq_length} too"
+            )

@@ -53,11 +53,10 @@ def schedule(config: ArrivalConfig) -> Schedule:
     _require(
         config.duration_s > 0 and math.isfinite(config.duration_s), "duration_s", config.duration_s, "seconds above 0"
     )
-    expected = config.rate * config.duration_s
-    if expected > MAX_REQUESTS:
+    if config.rate * config.duration_s > MAX_REQUESTS:
         raise ValueError(
-            f"{_KEY}: rate={config.rate} x duration_s={config.duration_s}: gives {expected:,.0f} requests; "
-            f"must be at most {MAX_REQUESTS:,}"
+            f"{_KEY}.rate={config.rate}, duration_s={config.duration_s}: make {config.rate * config.duration_s:,.0f} "
+            f"requests; at most {MAX_REQUESTS:,}"
         )
     count = num_requests(config)
     if count < 1:
@@ -133,7 +132,7 @@ def _judge(config: ArrivalConfig, count: int) -> tuple[NDArray[np.float64], floa
 def _trace(config: ArrivalConfig) -> NDArray[np.float64]:
     """One send time in seconds per line, ascending; shifted so that the first is 0. # begins a comment."""
     path = Path(config.trace_path)
-    _require(path.is_file(), "trace_path", config.trace_path, "a file with one send time in seconds per line")
+    _require(path.is_file(), "trace_path", config.trace_path, "an existing file, one send time in seconds per line")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -150,6 +149,8 @@ def _trace(config: ArrivalConfig) -> NDArray[np.float64]:
         if not math.isfinite(value) or (times and value < times[-1]):
             raise ValueError(f"{path}:{number}: {text!r} is no send time in seconds at or after the line before")
         times.append(value)
+        if len(times) > MAX_REQUESTS:
+            raise ValueError(f"{_KEY}.trace_path={config.trace_path}: has more than {MAX_REQUESTS:,} send times")
     if not times:
         raise ValueError(f"{_KEY}.trace_path={config.trace_path}: the file has no send times")
     return np.asarray(times, dtype=np.float64) - times[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from harness import logits_reference, logits_task, prompts
+from harness.arrivals import MAX_REQUESTS
 from harness.client import target
 from harness.config import (
     ArrivalProcess,
@@ -37,8 +38,8 @@ def _workload_problems(config: HarnessConfig) -> list[str]:
         found.append(f"workload.dataset.vocab_size={workload.dataset.vocab_size}: must be at least 0")
     if not workload.timeout_s > 0:
         found.append(f"workload.timeout_s={workload.timeout_s}: must be seconds above 0")
-    if workload.num_warmup < 0:
-        found.append(f"workload.num_warmup={workload.num_warmup}: must be at least 0")
+    if not 0 <= workload.num_warmup <= MAX_REQUESTS:
+        found.append(f"workload.num_warmup={workload.num_warmup}: must be 0 to {MAX_REQUESTS}")
     if not 0 <= workload.num_workers <= MAX_WORKERS:
         found.append(
             f"workload.num_workers={workload.num_workers}: must be 0 (as many as the rate needs) to {MAX_WORKERS}"
@@ -54,8 +55,15 @@ def _workload_problems(config: HarnessConfig) -> list[str]:
         # Any vocabulary size will do here: ids are drawn again once the server has told its own.
         prompts.load(workload.dataset, largest, vocab_size=2)
     except (DatasetError, ValueError) as error:
-        found.append(str(error))
+        found.append(_as_typed(str(error), workload))
     return found
+
+
+def _as_typed(line: str, workload: WorkloadConfig) -> str:
+    """A search or several rates set the rate by a key of their own."""
+    if workload.search.mode is not SearchMode.off:
+        return line.replace("workload.arrivals.rate", "workload.search.start_rate")
+    return line.replace("workload.arrivals.rate", "workload.sweep_rates: rate") if workload.sweep_rates else line
 
 
 def _slo_problems(workload: WorkloadConfig) -> list[str]:
@@ -63,7 +71,7 @@ def _slo_problems(workload: WorkloadConfig) -> list[str]:
         f"workload.slos.{name}.{limit}={value}: must be milliseconds above 0"
         for name, slo in workload.slos.items()
         for limit, value in (("ttft_ms", slo.ttft_ms), ("tpot_ms", slo.tpot_ms))
-        if not value > 0
+        if not 0 < value < math.inf
     ]
 
 
@@ -80,7 +88,7 @@ def _search_problems(workload: WorkloadConfig) -> list[str]:
         found.append(f"workload.search.max_windows={sought.max_windows}: must be at least 1")
     found += [
         f"workload.search.{name}={getattr(sought, name)}: must be a number above 0"
-        for name in ("start_rate", "min_rate", "tolerance")
+        for name in ("min_rate", "tolerance")  # start_rate: when its schedule is made
         if not (getattr(sought, name) > 0 and math.isfinite(getattr(sought, name)))
     ]
     if arrivals.process in (ArrivalProcess.trace, ArrivalProcess.closed):
@@ -101,6 +109,8 @@ def _accuracy_problems(config: HarnessConfig) -> list[str]:
         for name, least in (("num_prompts", 1), ("concurrency", 0), ("every", 0), ("max_new_tokens", 1))
         if getattr(accuracy, name) < least
     ]
+    if accuracy.num_prompts > MAX_REQUESTS:
+        found.append(f"accuracy.num_prompts={accuracy.num_prompts}: must be at most {MAX_REQUESTS}")
     if not 0 < accuracy.min_pass_rate <= 1:
         found.append(f"accuracy.min_pass_rate={accuracy.min_pass_rate}: must be above 0 and at most 1")
     found += [

@@ -10,6 +10,7 @@ from serving.config import ModelKind, ModelShape, RopeRows, StackConfig, WeightS
 
 _CACHED_PREFILL_KINDS = (ModelKind.arithmetic,)  # models that can prefill over context already in the cache
 _NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
+_MAX_CACHE_TOKENS = 2**26  # the engine keeps an entry per block, the arithmetic model 8 bytes per token
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -130,7 +131,12 @@ def _combinations(stack: StackConfig) -> Iterator[str]:
             f"serving.cache.block_size={cache.block_size}: must be at most model.seq_length={seq_length}, "
             "since no sequence is longer"
         )
-    if cache.block_size >= 1 and cache.num_blocks >= 2 and num_tokens < seq_length:
+    elif cache.num_blocks * cache.block_size > _MAX_CACHE_TOKENS:
+        yield (
+            f"serving.cache.num_blocks={cache.num_blocks}: with serving.cache.block_size={cache.block_size} must be at "
+            f"most {_MAX_CACHE_TOKENS // cache.block_size}, since a cache holds at most {_MAX_CACHE_TOKENS} tokens"
+        )
+    elif cache.block_size >= 1 and cache.num_blocks >= 2 and num_tokens < seq_length:
         yield (
             f"serving.cache.num_blocks={cache.num_blocks}: {cache.num_blocks - 1} blocks (block 0 is reserved) of "
             f"serving.cache.block_size={cache.block_size} hold {num_tokens} tokens, but one sequence of "

@@ -75,6 +75,21 @@ def test_trace_replays_the_file(tmp_path: Path) -> None:
         arrivals.schedule(ArrivalConfig(process=ArrivalProcess.trace, trace_path=str(path)))
 
 
+@pytest.mark.parametrize("process", [process for process in ArrivalProcess if process is not ArrivalProcess.trace])
+@pytest.mark.parametrize("changes", [{"rate": 1e9, "duration_s": 2.0}, {"rate": 1e300, "duration_s": 1e300}])
+def test_more_requests_than_memory_holds_are_refused(process: ArrivalProcess, changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"workload\.arrivals\.rate=.*requests; at most 1,000,000$"):
+        arrivals.schedule(replace(LONG, process=process, **changes))
+
+
+def test_a_trace_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "MAX_REQUESTS", 3)
+    path = tmp_path / "trace.txt"
+    path.write_text("0\n1\n2\n3\n")
+    with pytest.raises(ValueError, match=r"trace\.txt: has more than 3 send times"):
+        arrivals.schedule(ArrivalConfig(process=ArrivalProcess.trace, trace_path=str(path)))
+
+
 def test_closed_loop_has_no_send_times() -> None:
     schedule = arrivals.schedule(replace(LONG, process=ArrivalProcess.closed, duration_s=1, concurrency=4))
     assert (schedule.count, schedule.concurrency, len(schedule.offsets_s), schedule.floor_s) == (10, 4, 0, 0)
@@ -99,7 +114,11 @@ def test_hash_tells_schedules_apart_and_nothing_else() -> None:
         ({"rate": 0.1, "duration_s": 5.0}, "gives no request"),
         ({"process": ArrivalProcess.gamma, "burstiness": 0.0}, "burstiness=0"),
         ({"process": ArrivalProcess.closed, "concurrency": 0}, "concurrency=0"),
-        ({"process": ArrivalProcess.trace, "trace_path": "nowhere.txt"}, r"trace_path=nowhere\.txt: must be a file"),
+        ({"process": ArrivalProcess.trace, "trace_path": ""}, r"trace_path=: must be an existing file"),
+        (
+            {"process": ArrivalProcess.trace, "trace_path": "nowhere.txt"},
+            r"trace_path=nowhere\.txt: must be an existing file",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(changes: dict[str, float], message: str) -> None:

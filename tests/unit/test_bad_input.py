@@ -14,7 +14,7 @@ BAD = {
     "workload.arrivals.rate=0": "workload.arrivals.rate=0",
     "workload.arrivals.rate=-1": "workload.arrivals.rate=-1",
     "workload.arrivals.duration_s=0.01": "int(rate x duration_s) must be at least 1",
-    "workload.sweep_rates=[1,0]": "workload.arrivals.rate=0",
+    "workload.sweep_rates=[1,0]": "workload.sweep_rates: rate=0",
     "serving.batch.decode=0": "serving.batch.decode=0",
     "serving.cache.num_blocks=4": "serving.cache.num_blocks=4",
     "workload.dataset.path=/nonexistent.jsonl": "/nonexistent.jsonl",
@@ -28,18 +28,27 @@ BAD = {
     "accuracy.reference=baseline": "accuracy.baseline_path='': must name a folder of logits",
     "accuracy.dataset_path=/nonexistent.jsonl": "/nonexistent.jsonl",
     "serving=external": "serving.url=''",
-    "workload.arrivals.rate=1e9": "gives 2,000,000,000 requests; must be at most 1,000,000",
-    "workload.arrivals.duration_s=1e300": "must be at most 1,000,000",
-    "workload.arrivals.process=trace": "workload.arrivals.trace_path=: must be a file",
+    "workload.arrivals.rate=1e9": "workload.arrivals.rate=1000000000.0, duration_s=2.0: make 2,000,000,000 requests",
+    "workload.arrivals.duration_s=1e300": "requests; at most 1,000,000",
+    "workload.sweep_rates=[1,1e9]": "workload.sweep_rates: rate=1000000000.0, duration_s=2.0: make",
+    "workload.arrivals.rate=1e9 workload.arrivals.process=closed": "requests; at most 1,000,000",
+    "workload.num_warmup=100000000": "workload.num_warmup=100000000: must be 0 to 1000000",
+    "accuracy.num_prompts=100000000": "accuracy.num_prompts=100000000: must be at most 1000000",
+    "workload.arrivals.process=trace": "workload.arrivals.trace_path=: must be an existing file",
     "workload.num_workers=-1": "workload.num_workers=-1: must be 0 (as many as the rate needs) to 64",
     "workload.num_workers=10000": "workload.num_workers=10000: must be 0",
     "workload.slos.server.ttft_ms=-3": "workload.slos.server.ttft_ms=-3.0: must be milliseconds above 0",
     "workload.slos.server.tpot_ms=nan": "workload.slos.server.tpot_ms=nan: must be milliseconds above 0",
-    "accuracy.positions=[99999]": "accuracy.positions=[99999]: must be below model.seq_length=1024",
-    "accuracy.num_prompts=8 serving.fake=frontend": "serving.fake=frontend: answers without logits",
+    "accuracy.positions=[99999]": "accuracy.positions=[99999]: must be at most 1022",
+    "workload.slos.server.ttft_ms=inf": "workload.slos.server.ttft_ms=inf: must be milliseconds above 0",
+    "workload.dataset.max_new_tokens=100000": "workload.dataset.max_new_tokens=100000: must be at most 1023",
+    "accuracy.num_prompts=8 serving.fake=frontend": "serving.fake=frontend: answers without logits; use accuracy=none",
     "name=../../x": "name=../../x: must be a folder's name",
     "name=": "name=: must be a folder's name",
-    "serving.batch.decode=99999999999": "serving.batch.decode=99999999999: must be at most",
+    "name=..": "name=..: must be a folder's name",
+    "name=latest": "name=latest: must be none of",
+    "serving.batch.decode=99999999999": "serving.batch.decode=99999999999: must be at most serving.queue",
+    "serving.cache.num_blocks=1000000000": "serving.cache.num_blocks=1000000000: with serving.cache.block_size=16",
     "serving.cache.block_size=0": "serving.cache.block_size=0: must be at least 1",
     "serving.cache.num_blocks=1": "serving.cache.num_blocks=1: must be at least 2",
     "serving.cache.block_size=100000000": "serving.cache.block_size=100000000: must be at most model.seq_length=1024",
@@ -64,7 +73,7 @@ def test_one_line_names_the_field(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert lines[0].startswith("error: ") and BAD[override] in lines[0]
 
 
-@pytest.mark.parametrize("place", ["README.md", "README.md/below", "/proc/below"])
+@pytest.mark.parametrize("place", ["README.md", "README.md/below", "/proc/below", ""])
 def test_results_need_a_folder(capsys: pytest.CaptureFixture[str], place: str) -> None:
     assert launch.main(["experiment=smoke", f"outputs_dir={place}"]) == 2
     line = capsys.readouterr().err

@@ -27,7 +27,11 @@ def test_the_default_and_a_search_are_well() -> None:
         (lambda w: setattr(w.search, "slo", "x"), "workload.search.slo=x: must be one of workload.slos: server, inter"),
         (lambda w: setattr(w, "sweep_rates", [1.0, 2.0]), "workload.sweep_rates=[1.0, 2.0]: must be empty"),
         (lambda w: setattr(w.search, "attainment", 2.0), "workload.search.attainment=2.0: must be above 0 and at most"),
-        (lambda w: setattr(w.search, "start_rate", 0.0), "workload.search.start_rate=0.0: must be a number above 0"),
+        (lambda w: setattr(w.search, "start_rate", 0.0), "workload.search.start_rate=0.0: must be a number of"),
+        (
+            lambda w: setattr(w.search, "start_rate", 1e9),
+            "workload.search.start_rate=1000000000.0, duration_s=30.0: make",
+        ),
         (lambda w: setattr(w.search, "max_windows", 0), "workload.search.max_windows=0: must be at least 1"),
         (
             lambda w: setattr(w.arrivals, "process", ArrivalProcess.closed),
