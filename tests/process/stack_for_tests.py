@@ -113,8 +113,8 @@ def running_stack(run_dir: Path, *overrides: str, num_agents: int = 1) -> Iterat
     config = write_config(run_dir, *overrides)
     prefix = f"plumbline-test-{secrets.token_hex(6)}-"
     environment = {"PLUMBLINE_LINK_TOKEN": secrets.token_hex(8), "PLUMBLINE_SHM_PREFIX": prefix}
-    keys = [override.partition("=")[2] for override in overrides if override.startswith("serving.http.api_key=")]
-    environment |= {stack_file.KEY_VARIABLE: key for key in keys}  # as the supervisor gives it to its children
+    typed = dict(override.split("=", 1) for override in overrides)
+    environment[stack_file.KEY_VARIABLE] = typed.get("serving.http.api_key", "")  # as the supervisor does
     frontend, reading = spawn("serving.frontend", config, **environment)
     stack = RunningStack(0, run_dir, frontend)
     try:
