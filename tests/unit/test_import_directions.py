@@ -84,7 +84,7 @@ def modules() -> Iterator[tuple[str, Path]]:
     for room in ("conf", "harness", "serving", "analysis"):
         for path in sorted((ROOT / room).rglob("*.py")):
             yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
-    yield from ((name, ROOT / f"{name}.py") for name in ("launch", "sweeps", "acceptance"))
+    yield from ((path.stem, path) for path in sorted(ROOT.glob("*.py")))
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:
