@@ -43,19 +43,19 @@ from harness.timed import schedules
 from harness.tracking.errors import TrackingFailed, TrackingUnavailable
 from harness.tracking.tracked_run import flatten
 from harness.tracking.tracker import open_tracker, tracker_for
-from serving import fit
 from serving.config import ModelKind, StackConfig
-from serving.identity import identity
-from serving.supervisor import ServingError, Supervisor
+from serving.memory import fit
+from serving.processes.supervisor import ServingError, Supervisor
 from serving.tokenizer.of_stack import open_tokenizer
 from serving.tokenizer.tokenizer import Tokenizer, TokenizerError
 from serving.validate import problems as stack_problems
+from serving.weights.identity import identity
 
 EXIT_BAD_INPUT = 2
 CACHE_VARIABLE = "PLUMBLINE_CACHE_DIR"
 # Hydra's own questions about the configuration: nothing is run, so there is nothing to check first.
 _INFO_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}
-_REFERENCES = {ModelKind.llama: "serving.model.reference", ModelKind.arithmetic: "serving.agent.arithmetic_reference"}
+_REFERENCES = {ModelKind.llama: "serving.reference.llama", ModelKind.arithmetic: "serving.reference.arithmetic"}
 
 
 @dataclass
@@ -132,7 +132,7 @@ def check_prompts_fit(config: PlumblineConfig, tokenizer: Tokenizer) -> None:
 
 
 def require_memory(config: PlumblineConfig, stack: StackConfig, console: Console) -> bool:
-    """See serving.fit.require; the independent reference loads the weights once more."""
+    """See serving.memory.fit.require; the independent reference loads the weights once more."""
     again = config.accuracy.enabled and config.accuracy.reference is ReferenceKind.independent
     return fit.require(stack, again, lambda line: console.print(line, markup=False, soft_wrap=True))
 
@@ -147,7 +147,7 @@ def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterato
         with Display(console) as display:
             if config.model.kind is ModelKind.llama:
                 fits = require_memory(config, supervisor.stack, console)
-                supervisor.run_tool("prepare", "serving.model.prepare", [], display.show)
+                supervisor.run_tool("prepare", "serving.weights.prepare", [], display.show)
                 if not fits:
                     require_memory(config, supervisor.stack, console)
             tokenizer = open_tokenizer(supervisor.stack)

@@ -22,9 +22,9 @@ from pathlib import Path
 from conf import combinations, secrets
 from conf.preflight import ConfigError, compose_config, spelled_out
 from conf.schema import PlumblineConfig
-from serving import fit
 from serving.config import ModelKind, StackConfig
-from serving.supervisor import ServingError, Supervisor
+from serving.memory import fit
+from serving.processes.supervisor import ServingError, Supervisor
 from serving.validate import problems
 
 EXIT_BAD_INPUT = 2
@@ -60,7 +60,7 @@ def serve(stack: StackConfig) -> int:
     with Supervisor(stack, run_dir, lambda epitaph: say(f"starting it again: {epitaph}")) as supervisor:
         if stack.model.kind is ModelKind.llama:
             fits = fit.require(stack, False, say)
-            supervisor.run_tool("prepare", "serving.model.prepare", [], show_progress)
+            supervisor.run_tool("prepare", "serving.weights.prepare", [], show_progress)
             if not fits:
                 fit.require(stack, False, say)
         supervisor.start(show_progress)

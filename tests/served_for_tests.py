@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from harness.accuracy import Comparison, Tolerance, compare_folders
-from serving import reference_tool
 from serving.agent.runner import ModelRunner
 from serving.config import StackConfig
 from serving.engine.captures import CaptureFile, CaptureStore
@@ -28,7 +27,8 @@ from serving.engine.step_writer import StepWriter
 from serving.link.layout import NUM_AREAS, Shapes, areas, segment_bytes
 from serving.link.message import Step
 from serving.link.step import Float32, Model
-from serving.reference_tool import Reference
+from serving.reference import tool
+from serving.reference.tool import Reference
 
 Rows = Callable[[list[int], list[int]], Float32]  # (token ids, positions) -> logits, by an independent path
 
@@ -99,8 +99,8 @@ def write_reference(captured: Path, out: Path, vocab_size: int, rows: Rows) -> N
     """What the independent path says to every capture."""
     out.mkdir(parents=True)
     reference = Reference(rows, "for tests", vocab_size)
-    for capture in reference_tool.read_captures(captured):
-        logits, chosen_ids = reference_tool.answer(reference, capture)
+    for capture in tool.read_captures(captured):
+        logits, chosen_ids = tool.answer(reference, capture)
         np.save(out / f"{capture.path.stem}.npy", logits)
         (out / capture.path.name).write_text(json.dumps({**capture.about, "chosen_ids": chosen_ids}))
 

@@ -10,7 +10,6 @@ import sys
 import traceback
 from pathlib import Path
 
-from serving import lifeline, stack_file, status
 from serving.agent.arithmetic import VOCAB_SIZE
 from serving.agent.runner import FakeRunner, ModelRunner, Runner
 from serving.agent.session import Session, one_line
@@ -19,6 +18,7 @@ from serving.link.errors import LinkError
 from serving.link.layout import Shapes
 from serving.link.message import Hello
 from serving.link.step import Model
+from serving.processes import lifeline, stack_file, status
 
 _MODULES = {ModelKind.llama: "serving.model.llama", ModelKind.arithmetic: "serving.agent.arithmetic"}
 TOKEN_VARIABLE = "PLUMBLINE_LINK_TOKEN"

@@ -16,7 +16,7 @@ from serving.bench import idle, ladder, real_model, waiting
 from serving.bench.judge_stream import BadAnswer
 from serving.bench.tool import ToolFailed
 from serving.config import Fake
-from serving.supervisor import ServingError
+from serving.processes.supervisor import ServingError
 
 PARTS = ("wait", "ladder", "idle", "model")
 CACHE_VARIABLE = "PLUMBLINE_CACHE_DIR"

@@ -15,7 +15,7 @@ import psutil
 
 from serving.bench.tool import Tool
 from serving.config import Fake, ModelKind, StackConfig, WeightSource
-from serving.supervisor import Supervisor
+from serving.processes.supervisor import Supervisor
 
 
 def wait_only(batch_size: int, step_ms: float, fake: Fake = Fake.off) -> StackConfig:
@@ -94,7 +94,7 @@ def serving(stack: StackConfig, folder: Path) -> Iterator[Server]:
     show_progress = _Progress()
     with Supervisor(stack, folder) as supervisor:
         if stack.model.kind is ModelKind.llama:
-            supervisor.run_tool("prepare", "serving.model.prepare", [], show_progress)
+            supervisor.run_tool("prepare", "serving.weights.prepare", [], show_progress)
         supervisor.start(show_progress)
         port = supervisor.url.rpartition(":")[2]
         with Tool("serving.bench.client", ["--port", port], folder / "client.log") as client:

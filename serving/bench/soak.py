@@ -27,7 +27,7 @@ from serving.bench.answers import expected_ids
 from serving.bench.judge_stream import BadAnswer, JudgeStream, request_bytes
 from serving.bench.server import Server, serving, wait_only
 from serving.config import Fake, StackConfig
-from serving.supervisor import ServingError
+from serving.processes.supervisor import ServingError
 
 NUM_CLIENTS = 48
 STEP_MS = 1.0

@@ -10,7 +10,7 @@ from serving.doctor.facts import AscendFacts, PythonFacts
 from serving.doctor.finding import Finding, missing, ok, warning
 from serving.doctor.npu_smi import Npu
 from serving.doctor.version_file import dotted, series
-from serving.memory import MemoryPlan, gigabytes
+from serving.memory.plan import MemoryPlan, gigabytes
 
 GUIDE = "docs/ascend_setup.md"
 _MIB = 1 << 20

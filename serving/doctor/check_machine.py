@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from serving.config import StackConfig
 from serving.doctor.facts import MachineFacts
 from serving.doctor.finding import Finding, missing, ok, warning
-from serving.memory import MemoryPlan, gigabytes
+from serving.memory.plan import MemoryPlan, gigabytes
 from serving.validate import problems
 
 # Fine grained and cheap to read: x86's time stamp counter, its paravirtual forms, ARM's architected timer.

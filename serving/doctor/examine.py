@@ -10,9 +10,9 @@ from serving.doctor import check_ascend, check_machine, check_python, probe_asce
 from serving.doctor.facts import Facts
 from serving.doctor.finding import Finding
 from serving.doctor.report import Report
-from serving.fit import SHAPED
 from serving.link.layout import Shapes, segment_bytes
-from serving.memory import MemoryPlan, plan_for
+from serving.memory.fit import SHAPED
+from serving.memory.plan import MemoryPlan, plan_for
 
 _LARGEST_VOCAB = 131_072  # for models whose own is not known before they are loaded
 

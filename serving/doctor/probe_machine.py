@@ -9,8 +9,8 @@ from pathlib import Path
 
 from serving.config import StackConfig
 from serving.doctor.facts import MachineFacts
-from serving.fit import free_ram_bytes
-from serving.supervisor import ServingError, check_port_free
+from serving.memory.fit import free_ram_bytes
+from serving.processes.supervisor import ServingError, check_port_free
 
 _CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 _CPUS = Path("/sys/devices/system/cpu")

@@ -13,15 +13,15 @@ from pathlib import Path
 import uvloop
 from omegaconf.errors import OmegaConfBaseException
 
-from serving import stack_file
 from serving.config import Fake, StackConfig
 from serving.engine.router import Engine
 from serving.frontend.app import App
 from serving.frontend.engine_port import EnginePort
 from serving.frontend.fake import FrontendFake
 from serving.frontend.listen import ListenError, open_socket, raise_file_limit
-from serving.lifeline import die_with_parent
-from serving.status import fail, report
+from serving.processes import stack_file
+from serving.processes.lifeline import die_with_parent
+from serving.processes.status import fail, report
 from serving.tokenizer.of_stack import open_tokenizer
 from serving.tokenizer.tokenizer import TokenizerError
 

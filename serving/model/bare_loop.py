@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from serving import lifeline, stack_file
 from serving.link.step import Int32, Model, StepBatch, StepKind
 from serving.model.llama import load
+from serving.processes import lifeline, stack_file
 
 
 def block_tables(num_seqs: int, num_blocks: int) -> Int32:

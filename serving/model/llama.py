@@ -12,15 +12,15 @@ from typing import Any
 
 from serving.config import StackConfig
 from serving.link.step import Float32, Int32, Logits, StepBatch
-from serving.memory import plan_for
+from serving.memory.plan import plan_for
 from serving.model import runtime
 from serving.model.graph_cache import GraphCache
 from serving.model.graph_shapes import GraphPlan, GraphShape, empty_batch, pad
 from serving.model.load_weights import load_weights
 from serving.model.network import PackedLlama, paged_network, read_config
 from serving.model.step_graph import StepGraph
-from serving.model.weights.reference import open_weights
-from serving.model_folder import locate, shape_of
+from serving.weights.pointer import open_weights
+from serving.weights.served_folder import locate, shape_of
 
 Report = Callable[[str, int, int], None]
 

@@ -12,10 +12,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from serving.model.errors import ModelError
-from serving.model.weights.llama import check
-from serving.model.weights.names import hugging_face_name
-from serving.model.weights.tensor import Array, Weights, cast
+from serving.weights.errors import ModelError
+from serving.weights.llama import check
+from serving.weights.names import hugging_face_name
+from serving.weights.tensor import Array, Weights, cast
 
 _NUMPY = {ms.float32: np.float32, ms.float16: np.float16}
 _CACHES = ("key_cache", "value_cache")

@@ -15,7 +15,7 @@ from mindspore.nn.utils import no_init_parameters
 
 from serving.config import StackConfig
 from serving.model import cpu_kernels
-from serving.model.errors import ModelError
+from serving.weights.errors import ModelError
 
 
 class PackedLlama(LlamaForCausalLM):

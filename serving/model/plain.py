@@ -15,8 +15,8 @@ from serving.model import runtime
 from serving.model.graph_cache import GraphCache
 from serving.model.load_weights import load_weights
 from serving.model.network import plain_network, read_config
-from serving.model.weights.reference import open_weights
-from serving.model_folder import locate, shape_of
+from serving.weights.pointer import open_weights
+from serving.weights.served_folder import locate, shape_of
 
 Report = Callable[[str, int, int], None]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import mindspore as ms
 
 from serving.config import DeviceConfig
-from serving.model.errors import ModelError
+from serving.weights.errors import ModelError
 
 
 @cache

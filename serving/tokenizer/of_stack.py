@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.config import ModelKind, StackConfig
-from serving.model_folder import locate
 from serving.tokenizer.bytes import ByteTokenizer
 from serving.tokenizer.load import load_tokenizer
 from serving.tokenizer.tokenizer import Tokenizer
+from serving.weights.served_folder import locate
 
 
 def open_tokenizer(stack: StackConfig) -> Tokenizer:

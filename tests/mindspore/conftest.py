@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serving.config import ModelConfig, StackConfig, WeightSource
-from serving.model_folder import announce
+from serving.weights.served_folder import announce
 
 SEQ_LENGTH = 64
 BLOCK_SIZE = 4
@@ -28,7 +28,7 @@ def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> StackConfig:
     """Two layers, GQA, small blocks; one static graph of each kind and the dynamic ones."""
-    from serving.model.prepare import prepare
+    from serving.weights.prepare import prepare
 
     folder = tmp_path_factory.mktemp("run")
     stack = StackConfig(run_dir=str(folder), cache_dir=str(folder / "cache"))

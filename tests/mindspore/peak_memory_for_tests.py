@@ -60,11 +60,11 @@ def growth(work: Callable[[], object]) -> int:
 
 
 def main(config_path: str, sources: list[str]) -> None:
-    from serving.model.gguf_folder import from_gguf
     from serving.model.load_weights import load_weights
     from serving.model.network import plain_network
-    from serving.model.weights.reference import open_files
-    from serving.model_folder import shape_of
+    from serving.weights.gguf_folder import from_gguf
+    from serving.weights.pointer import open_files
+    from serving.weights.served_folder import shape_of
 
     config = json.loads(Path(config_path).read_text())
     shape = shape_of(config)

@@ -16,7 +16,7 @@ from sequences_for_tests import decode_batch, generate, prefill_batch, random_se
 
 from conf.preflight import compose_config
 from serving.config import ModelShape, StackConfig, WeightSource
-from serving.model_folder import announce
+from serving.weights.served_folder import announce
 
 pytestmark = pytest.mark.mindspore
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.mindspore
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> StackConfig:
     """device=ascend_910b4 with nothing changed but the target and the switches that no CPU has."""
-    from serving.model.prepare import prepare
+    from serving.weights.prepare import prepare
 
     config = compose_config(["device=ascend_910b4", "model=llama2_7b"])
     folder = tmp_path_factory.mktemp("ascend")
@@ -121,7 +121,7 @@ def test_on_ascend_mindformers_own_operators_stay(stack: StackConfig, own_folder
     from mindspore.ops import auto_generate
 
     from serving.model.network import paged_network, read_config
-    from serving.model_folder import locate
+    from serving.weights.served_folder import locate
 
     ascend = replace(stack, device=replace(stack.device, target="Ascend"))
     network = paged_network(read_config(Path(locate(stack))), ascend)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from serving.config import ModelConfig, ModelShape, StackConfig, WeightSource
-from serving.memory import RUNTIME_BYTES, plan_for
-from serving.model_folder import announce
+from serving.memory.plan import RUNTIME_BYTES, plan_for
+from serving.weights.served_folder import announce
 
 pytestmark = pytest.mark.mindspore
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ for line in Path("/proc/self/status").read_text().splitlines():
 
 
 def test_a_real_process_stays_within_the_sum_and_above_its_certain_part(tmp_path: Path) -> None:
-    from serving.model.prepare import prepare
+    from serving.weights.prepare import prepare
 
     stack = StackConfig(run_dir=str(tmp_path), cache_dir=str(tmp_path / "cache"))
     stack.model = ModelConfig(name="measured", source=WeightSource.random, seq_length=256, shape=SHAPE)

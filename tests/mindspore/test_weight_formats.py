@@ -19,10 +19,10 @@ from weight_files_for_tests import (
 )
 
 from serving.config import ModelShape, RopeRows
-from serving.model.errors import ModelError
-from serving.model.weights.reference import open_files, open_weights
-from serving.model.weights.seeded import SeededWeights
-from serving.model.weights.tensor import Weights
+from serving.weights.errors import ModelError
+from serving.weights.pointer import open_files, open_weights
+from serving.weights.seeded import SeededWeights
+from serving.weights.tensor import Weights
 
 pytestmark = pytest.mark.mindspore
 SHAPE = ModelShape(vocab_size=96, hidden_size=48, intermediate_size=80, num_layers=2, num_heads=4, num_kv_heads=2)
@@ -44,9 +44,9 @@ def logits(own_folder: None) -> Callable[[Weights], Any]:
     """The plain network's logits with given weights."""
     import mindspore as ms
 
-    from serving.model.folder import config_json
     from serving.model.load_weights import load_weights
     from serving.model.network import plain_network
+    from serving.weights.folder import config_json
 
     network = plain_network(config_json(SHAPE, 16), 16, "float32")
 
@@ -68,7 +68,7 @@ def half(weights: Arrays) -> Arrays:
 
 
 def from_gguf(path: Path, tmp_path: Path) -> Weights:
-    from serving.model.gguf_folder import from_gguf
+    from serving.weights.gguf_folder import from_gguf
 
     folder = from_gguf(path, "small", tmp_path, lambda *_: None, path.name, "as in the file", with_tokenizer=False)
     return open_weights(folder, SHAPE)
@@ -117,7 +117,7 @@ def test_a_large_tensor_is_put_together_from_its_slices(
 
     monkeypatch.setattr(serialization, "SLICE_SIZE", 5)  # KiB instead of 512 MiB
     path = write_checkpoint(tmp_path / "m.ckpt", exact)
-    from serving.model.weights.checkpoint_file import locate_tensors
+    from serving.weights.checkpoint_file import locate_tensors
 
     slices = {name: len(stored.pieces) for name, stored in locate_tensors(path).items()}
     assert slices["model.tok_embeddings.embedding_weight"] == 4 and slices["model.norm_out.weight"] == 1
@@ -178,9 +178,9 @@ def test_what_does_not_fit_the_network_is_named_before_it_is_touched(
 
 
 def test_values_beyond_float16_are_refused_not_made_infinite(tmp_path: Path, exact: Arrays, own_folder: None) -> None:
-    from serving.model.folder import config_json
     from serving.model.load_weights import load_weights
     from serving.model.network import plain_network
+    from serving.weights.folder import config_json
 
     large = exact | {"lm_head.weight": np.full((96, 48), 1e5, np.float32)}
     network = plain_network(config_json(SHAPE, 16), 16, "float16")

@@ -23,9 +23,9 @@ from weight_files_for_tests import (
 )
 
 from serving.config import ModelShape
-from serving.memory import LOAD_PEAK, num_parameters
-from serving.model.folder import config_json
-from serving.model.weights.seeded import SeededWeights
+from serving.memory.plan import LOAD_PEAK, num_parameters
+from serving.weights.folder import config_json
+from serving.weights.seeded import SeededWeights
 
 pytestmark = pytest.mark.mindspore
 SHAPE = ModelShape(

@@ -16,9 +16,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from serving import stack_file
 from serving.agent.arithmetic import EOS_ID
 from serving.config import StackConfig
+from serving.processes import stack_file
 
 ROOT = Path(__file__).parents[2]
 MODEL = "arithmetic-1"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from serving import stack_file
 from serving.config import ModelKind, StackConfig, WeightSource
 from serving.engine.request import Failed, Finished, GenerationRequest, SamplingParams, Token
 from serving.engine.router import Engine
+from serving.processes import stack_file
 
 pytestmark = pytest.mark.process
 TOKEN = "token of this test"

@@ -21,7 +21,7 @@ import pytest
 from stack_for_tests import MODEL, ROOT, expected_text
 
 from serving.config import ModelKind, StackConfig, WeightSource
-from serving.supervisor import Supervisor
+from serving.processes.supervisor import Supervisor
 
 pytestmark = pytest.mark.process
 

@@ -146,7 +146,7 @@ def test_the_page_s_commands_are_understood() -> None:
 
 
 def test_the_experiment_fits_an_empty_910b4() -> None:
-    """By the arithmetic of serving/memory.py; not verified on device."""
+    """By the arithmetic of serving/memory/plan.py; not verified on device."""
     config = compose_config(["experiment=accept_910b4", "model.path=x"])
     assert config.acceptance.enabled and config.device.target == "Ascend" and config.device.dtype == "float16"
     stack = StackConfig(config.serving, config.model, config.device, "", "cache")

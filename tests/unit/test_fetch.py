@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.model import fetch
-from serving.model.errors import ModelError
-from serving.model.fetch import obtain
-from serving.model.remote_files import REMOTE_FILES, RemoteFile
-from serving.model.transfer import transfer
+from serving.weights import fetch
+from serving.weights.errors import ModelError
+from serving.weights.fetch import obtain
+from serving.weights.remote_files import REMOTE_FILES, RemoteFile
+from serving.weights.transfer import transfer
 
 BODY = bytes(range(256)) * 8000  # 2 MB
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -9,8 +9,8 @@ import pytest
 from gguf import GGUFWriter
 from numpy.typing import NDArray
 
-from serving.model import gguf_weights
-from serving.model.errors import ModelError
+from serving.weights import gguf_weights
+from serving.weights.errors import ModelError
 
 HEADS, KV_HEADS, HEAD_DIM, HIDDEN, VOCAB = 4, 2, 6, 24, 11
 

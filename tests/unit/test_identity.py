@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serving.config import ModelKind, StackConfig, WeightSource
-from serving.identity import identity
-from serving.model_folder import announce
+from serving.weights.identity import identity
+from serving.weights.served_folder import announce
 
 
 def hugging_face_stack(tmp_path: Path, weights: bytes = b"weights") -> StackConfig:

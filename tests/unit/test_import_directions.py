@@ -14,60 +14,42 @@ LINE_CAP = 300
 # room -> what it may import of ours. A room is the longest prefix that matches a module's name.
 ROOMS: dict[str, set[str]] = {
     "launch": {
-        "conf", "harness", "sweeps", "serving.supervisor", "serving.config", "serving.child", "serving.validate",
-        "serving.tokenizer", "serving.identity", "serving.fit", "acceptance",
+        "conf", "harness", "sweeps", "acceptance", "serving.config", "serving.processes", "serving.validate",
+        "serving.tokenizer", "serving.weights.identity", "serving.memory",
     },
     "acceptance": {"conf", "harness", "serving.config", "serving.doctor"},
     "sweeps": {"conf", "harness"},
-    "serve": {"conf", "serving.supervisor", "serving.config", "serving.validate", "serving.fit"},
+    "serve": {"conf", "serving.config", "serving.processes", "serving.validate", "serving.memory"},
     "conf": {"serving.config", "harness.config"},
     "harness": set(),
     "analysis": {"harness"},
     "serving": set(),
     "serving.config": set(),
     "serving.validate": {"serving.config"},
-    "serving.status": set(),
     "serving.fake": set(),
-    "serving.memory": {"serving.config", "serving.link.layout", "serving.memory_graphs"},
-    "serving.memory_graphs": {"serving.config"},
-    "serving.fit": {"serving.config", "serving.memory", "serving.model_folder"},
-    "serving.lifeline": set(),
+    "serving.processes": {"serving.config"},
+    "serving.link": {"serving.config"},
+    "serving.memory": {"serving.config", "serving.link.layout", "serving.weights.served_folder"},
+    "serving.tokenizer": {"serving.config", "serving.weights.served_folder"},
+    "serving.weights": {"serving.config", "serving.memory", "serving.processes", "serving.tokenizer"},
     "serving.doctor": {
-        "serving.config", "serving.fit", "serving.link.layout", "serving.memory", "serving.supervisor",
-        "serving.validate",
+        "serving.config", "serving.memory", "serving.link.layout", "serving.processes.supervisor", "serving.validate",
     },
     # An entry point like launch.py: it composes the configuration that people type.
     "serving.doctor.__main__": {"conf", "serving.config", "serving.doctor", "serving.validate"},
-    "serving.stack_file": {"serving.config"},
-    "serving.model_folder": {"serving.config"},
-    "serving.hashes": set(),
-    "serving.identity": {"serving.config", "serving.model_folder", "serving.hashes"},
-    "serving.child": {"serving.status", "serving.lifeline"},
-    "serving.restarter": set(),
-    "serving.supervisor": {"serving.child", "serving.config", "serving.restarter", "serving.stack_file"},
-    "serving.reference_tool": {
-        "serving.config", "serving.link.step", "serving.lifeline", "serving.stack_file", "serving.status",
-        "serving.identity",
-    },
-    "serving.tokenizer": {"serving.config", "serving.model_folder"},
-    "serving.link": {"serving.config"},
     "serving.engine": {"serving.link", "serving.config", "serving.fake"},
-    "serving.agent": {
-        "serving.link", "serving.config", "serving.fake", "serving.reference_tool", "serving.status",
-        "serving.lifeline", "serving.stack_file",
+    "serving.reference": {
+        "serving.agent.arithmetic", "serving.config", "serving.link.step", "serving.model", "serving.processes",
+        "serving.weights",
     },
+    "serving.agent": {"serving.link", "serving.config", "serving.fake", "serving.processes"},
     "serving.frontend": {
-        "serving.engine", "serving.tokenizer", "serving.config", "serving.status", "serving.lifeline",
-        "serving.stack_file", "serving.model_folder", "serving.fake",
+        "serving.engine", "serving.tokenizer", "serving.config", "serving.processes", "serving.weights.served_folder",
+        "serving.fake",
     },
+    "serving.model": {"serving.config", "serving.link.step", "serving.memory", "serving.processes", "serving.weights"},
     "serving.bench": {
-        "serving.agent.arithmetic", "serving.agent.runner", "serving.agent.sampler", "serving.config", "serving.engine",
-        "serving.fake", "serving.lifeline", "serving.link", "serving.supervisor",
-    },
-    "serving.model": {
-        "serving.config", "serving.link.step", "serving.tokenizer", "serving.status", "serving.lifeline",
-        "serving.stack_file", "serving.model_folder", "serving.reference_tool", "serving.hashes",
-        "serving.memory",
+        "serving.agent", "serving.config", "serving.engine", "serving.fake", "serving.link", "serving.processes",
     },
 }  # fmt: skip
 
@@ -148,8 +130,8 @@ def test_no_file_outgrows_one_noun() -> None:
         ("serving.engine.loop", "serving.link.step", True),
         ("serving.model.llama", "serving.link.step.StepBatch", True),
         ("serving.model.llama", "serving.link.frame", False),
-        ("launch", "serving.supervisor.Supervisor", True),
-        ("serving.supervisor", "launch", False),
+        ("launch", "serving.processes.supervisor.Supervisor", True),
+        ("serving.processes.supervisor", "launch", False),
     ],
 )
 def test_the_rule_itself(importer: str, target: str, expected: bool) -> None:

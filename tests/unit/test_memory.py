@@ -10,10 +10,10 @@ import pytest
 
 from conf.preflight import compose_config
 from serving.config import BatchConfig, CacheConfig, DeviceConfig, ModelShape, PrefillConfig, StackConfig
-from serving.fit import Available, DoesNotFit, available, fit, known_shape, require
-from serving.memory import MemoryPlan, num_parameters, plan, plan_for
-from serving.memory_graphs import graphs_bytes
-from serving.model.folder import config_json
+from serving.memory.fit import Available, DoesNotFit, available, fit, known_shape, require
+from serving.memory.graphs import graphs_bytes
+from serving.memory.plan import MemoryPlan, num_parameters, plan, plan_for
+from serving.weights.folder import config_json
 
 GB = 10**9
 SEVEN_B = ModelShape(

@@ -15,9 +15,9 @@ from served_for_tests import Prompt, check, serve
 from harness.accuracy import Tolerance, compare_folders, meets_bar
 from harness.accuracy.sentence import first_not_passed
 from serving.agent.arithmetic import ArithmeticModel
-from serving.agent.arithmetic_reference import reference_rows
 from serving.config import ModelKind, Policy, StackConfig, WeightSource
 from serving.link.layout import Shapes
+from serving.reference.arithmetic import reference_rows
 
 BLOCK_SIZE = 4
 VICTIM = Victim(first_token=250, position=101, block_size=BLOCK_SIZE)

@@ -11,15 +11,15 @@ import pytest
 import safetensors.numpy
 
 from serving.config import ModelConfig, ModelShape, RopeRows, StackConfig, WeightSource
-from serving.identity import identity
-from serving.model.errors import ModelError
-from serving.model.folder import config_json
-from serving.model.prepare import prepare
-from serving.model.random_weights import byte_tokenizer
-from serving.model.weights.llama import tensor_shapes
-from serving.model.weights.reference import open_weights
-from serving.model.weights.seeded import SeededWeights
-from serving.model_folder import announce
+from serving.weights.errors import ModelError
+from serving.weights.folder import config_json
+from serving.weights.identity import identity
+from serving.weights.llama import tensor_shapes
+from serving.weights.pointer import open_weights
+from serving.weights.prepare import prepare
+from serving.weights.random_folder import byte_tokenizer
+from serving.weights.seeded import SeededWeights
+from serving.weights.served_folder import announce
 
 SHAPE = ModelShape(vocab_size=20, hidden_size=8, intermediate_size=12, num_layers=1, num_heads=2, num_kv_heads=1)
 

@@ -6,8 +6,8 @@ import queue
 
 import pytest
 
-from serving import restarter
-from serving.restarter import MAX_BACKOFF_S, Restarter, backoff_s
+from serving.processes import restarter
+from serving.processes.restarter import MAX_BACKOFF_S, Restarter, backoff_s
 
 
 def test_each_name_has_its_own_number_of_restarts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from serving import stack_file
-from serving.child import Child, ChildEvent, end
 from serving.config import Fake, StackConfig
-from serving.restarter import Restarter
+from serving.processes import stack_file
+from serving.processes.child import Child, ChildEvent, end
+from serving.processes.restarter import Restarter
 
 SHM_DIR = Path("/dev/shm")
 LINK_TOKEN_VARIABLE = "PLUMBLINE_LINK_TOKEN"

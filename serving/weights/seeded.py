@@ -9,8 +9,8 @@ from dataclasses import asdict
 import numpy as np
 
 from serving.config import ModelShape
-from serving.model.weights.llama import tensor_shapes
-from serving.model.weights.tensor import Array, TensorInfo
+from serving.weights.llama import tensor_shapes
+from serving.weights.tensor import Array, TensorInfo
 
 # Spread of each weight; large enough that logits differ clearly between tokens, small enough to stay finite.
 _STANDARD_DEVIATION = 0.08
@@ -19,7 +19,7 @@ _RECIPE = 2  # raise it when the numbers drawn change
 
 
 class SeededWeights:
-    """serving.model.weights.tensor.Weights from (shape, seed); norms are near 1."""
+    """serving.weights.tensor.Weights from (shape, seed); norms are near 1."""
 
     def __init__(self, shape: ModelShape, seed: int) -> None:
         self.label = f"random weights of seed {seed}"

@@ -1,7 +1,7 @@
 """How many bytes a Llama of a given shape needs under a given configuration, before anything is loaded.
 
-It knows arithmetic only: no machine, no MindSpore. What is free is asked elsewhere (serving/fit.py). The sums are for a
-step of the greatest size the configuration allows; a test compares them with a measured process.
+It knows arithmetic only: no machine, no MindSpore. What is free is asked elsewhere (serving/memory/fit.py). The sums
+are for a step of the greatest size the configuration allows; a test compares them with a measured process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from serving.config import BatchConfig, CacheConfig, DeviceConfig, ModelShape, PrefillConfig, StackConfig
 from serving.link.layout import Shapes, segment_bytes
-from serving.memory_graphs import graphs_bytes
+from serving.memory.graphs import graphs_bytes
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 LOAD_PEAK = 1.3  # host memory while weights stream to a device, per byte of weights: the bound that the loader keeps

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.model.errors import ModelError
-from serving.model.weights.names import hugging_face_name, is_derived, is_interleaved, is_rotated, to_halves
-from serving.model.weights.tensor import Array, TensorInfo, empty, widen
+from serving.weights.errors import ModelError
+from serving.weights.names import hugging_face_name, is_derived, is_interleaved, is_rotated, to_halves
+from serving.weights.tensor import Array, TensorInfo, empty, widen
 
 _STORED = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
 
@@ -45,7 +45,7 @@ class Stored:
 
 
 class StoredWeights:
-    """serving.model.weights.tensor.Weights over files that store tensors as they are."""
+    """serving.weights.tensor.Weights over files that store tensors as they are."""
 
     def __init__(
         self,

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
 
-from serving.model.errors import ModelError
-from serving.model.weights.names import to_halves
-from serving.model.weights.tensor import Array, TensorInfo
+from serving.weights.errors import ModelError
+from serving.weights.names import to_halves
+from serving.weights.tensor import Array, TensorInfo
 
 _LAYER_NAMES = {
     "attn_norm": "input_layernorm",

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from serving.hashes import file_sha256
-from serving.memory import gigabytes
-from serving.model.errors import ModelError
+from serving.memory.plan import gigabytes
+from serving.weights.errors import ModelError
+from serving.weights.hashes import file_sha256
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0

@@ -7,8 +7,8 @@ from typing import Any
 from gguf import GGUFReader
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from serving.model.errors import ModelError
-from serving.model.gguf_weights import field
+from serving.weights.errors import ModelError
+from serving.weights.gguf_weights import field
 
 _CONTROL = 3  # token type in tokenizer.ggml.token_type, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 # How text is cut before merging, by tokenizer.ggml.pre. SmolLM's: digits one by one, then GPT-2's expression.

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
-from serving.model.errors import ModelError
-from serving.model.weights.stored import Piece, Stored
-from serving.model.weights.tensor import TensorInfo
+from serving.weights.errors import ModelError
+from serving.weights.stored import Piece, Stored
+from serving.weights.tensor import TensorInfo
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types
 _CHECKPOINT_VALUE = 1

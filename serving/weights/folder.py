@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.config import ModelShape
-from serving.model.errors import ModelError
+from serving.weights.errors import ModelError
 
 MANIFEST = "manifest.json"
 CONFIG = "config.json"

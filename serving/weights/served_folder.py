@@ -1,4 +1,4 @@
-"""Where the model that a run serves lies, told by `serving.model.prepare` to the processes that start after it."""
+"""Where the model that a run serves lies, told by `serving.weights.prepare` to the processes that start after it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def locate(stack: StackConfig) -> Path:
     """The model folder of this run. Raises FileNotFoundError if the model was not prepared."""
     path = Path(stack.run_dir) / FILE_NAME
     if not path.exists():
-        raise FileNotFoundError(f"{path}: the model was not prepared (python -m serving.model.prepare --config …)")
+        raise FileNotFoundError(f"{path}: the model was not prepared (python -m serving.weights.prepare --config …)")
     return Path(json.loads(path.read_text())["folder"])
 
 

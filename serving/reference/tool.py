@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from serving import lifeline, stack_file, status
 from serving.config import StackConfig
-from serving.identity import identity
 from serving.link.step import Float32
+from serving.processes import lifeline, stack_file, status
+from serving.weights.identity import identity
 
 
 @dataclass

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from serving.model.errors import ModelError
-from serving.model.weights.stored import Piece, Stored
-from serving.model.weights.tensor import Array, TensorInfo
+from serving.weights.errors import ModelError
+from serving.weights.stored import Piece, Stored
+from serving.weights.tensor import Array, TensorInfo
 
 INDEX = "model.safetensors.index.json"
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}

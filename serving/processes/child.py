@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serving import lifeline, status
+from serving.processes import lifeline, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Child:
         self._reader: threading.Thread | None = None
 
     def start(self, environment: dict[str, str], on_event: Callable[[ChildEvent], None]) -> None:
-        """Spawn the process. Must be called from a thread that outlives the child (see serving/lifeline.py)."""
+        """Spawn the process. Must be called from a thread that outlives the child (see lifeline.py)."""
         read_fd, write_fd = os.pipe()
         variables = environment | {
             status.FD_VARIABLE: str(write_fd),
@@ -57,7 +57,7 @@ class Child:
                 stderr=log,
                 env=os.environ | variables,
                 pass_fds=[write_fd],
-                cwd=Path(__file__).parent.parent,
+                cwd=Path(__file__).parents[2],
                 start_new_session=True,
             )
         os.close(write_fd)

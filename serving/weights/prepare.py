@@ -1,4 +1,4 @@
-"""`python -m serving.model.prepare --config stack.json`: have the model ready on disk before anything starts.
+"""`python -m serving.weights.prepare --config stack.json`: have the model ready on disk before anything starts.
 
 Whatever the source, the result is one folder: config.json, tokenizer files, manifest.json, and the weights, or where
 they are (weights.json). It is made once and kept in the cache; a second run only finds it. Weights are never copied:
@@ -14,18 +14,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from serving import hashes, stack_file, status
 from serving.config import ModelConfig, StackConfig, WeightSource
-from serving.lifeline import die_with_parent
-from serving.model import folder as model_folder
-from serving.model.download import gguf_from_wheel
-from serving.model.errors import ModelError
-from serving.model.gguf_folder import from_gguf
-from serving.model.random_weights import random_folder
-from serving.model.sources import WHEELS
-from serving.model.weights import llama
-from serving.model.weights.reference import WeightsReference, files, open_files
-from serving.model_folder import announce, shape_of
+from serving.processes import stack_file, status
+from serving.processes.lifeline import die_with_parent
+from serving.weights import folder as model_folder
+from serving.weights import hashes, llama
+from serving.weights.download import gguf_from_wheel
+from serving.weights.errors import ModelError
+from serving.weights.gguf_folder import from_gguf
+from serving.weights.pointer import WeightsReference, files, open_files
+from serving.weights.random_folder import random_folder
+from serving.weights.served_folder import announce, shape_of
+from serving.weights.sources import WHEELS
 
 Report = Callable[[str, int, int], None]
 
@@ -124,7 +124,7 @@ def weights_sha256(paths: list[Path], cache_dir: Path, report: Report) -> str:
 def main() -> None:
     """Exit status 0 once run_dir/model.json names the folder, 1 with one line of error."""
     die_with_parent()
-    parser = argparse.ArgumentParser(prog="python -m serving.model.prepare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m serving.weights.prepare", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="stack.json, as the supervisor writes it")
     stack = stack_file.load(parser.parse_args().config)
 

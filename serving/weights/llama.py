@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from serving.config import ModelShape
-from serving.model.errors import ModelError
-from serving.model.weights.tensor import Weights
+from serving.weights.errors import ModelError
+from serving.weights.tensor import Weights
 
 _NUM_NAMED = 3  # tensors per kind of mistake; a wrong shape makes hundreds
 HEAD = "lm_head.weight"

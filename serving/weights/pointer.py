@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from serving.config import ModelShape, RopeRows
-from serving.model.errors import ModelError
-from serving.model.weights import checkpoint_file, safetensors_file
-from serving.model.weights.seeded import SeededWeights
-from serving.model.weights.stored import StoredWeights
-from serving.model.weights.tensor import Weights
+from serving.weights import checkpoint_file, safetensors_file
+from serving.weights.errors import ModelError
+from serving.weights.seeded import SeededWeights
+from serving.weights.stored import StoredWeights
+from serving.weights.tensor import Weights
 
 FILE_NAME = "weights.json"
 

@@ -1,4 +1,4 @@
-"""python -m serving.agent.arithmetic_reference: the arithmetic model's logits in closed form, without any paging."""
+"""python -m serving.reference.arithmetic: the arithmetic model's logits in closed form, without any paging."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from itertools import accumulate
 
 import numpy as np
 
-from serving import reference_tool
 from serving.agent.arithmetic import VOCAB_SIZE, logits_rows
 from serving.config import StackConfig
 from serving.link.step import Float32
-from serving.reference_tool import Capture, Reference
+from serving.reference import tool
+from serving.reference.tool import Capture, Reference
 
 
 def reference_rows(token_ids: list[int], positions: list[int]) -> Float32:
@@ -27,4 +27,4 @@ def open_reference(stack: StackConfig, captures: list[Capture], report: Callable
 
 
 if __name__ == "__main__":
-    reference_tool.main("python -m serving.agent.arithmetic_reference", __doc__, open_reference)
+    tool.main("python -m serving.reference.arithmetic", __doc__, open_reference)

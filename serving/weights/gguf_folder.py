@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from serving.hashes import file_sha256
-from serving.model import folder as model_folder
-from serving.model import gguf_tokenizer, gguf_weights
-from serving.model.errors import ModelError
-from serving.model.weights import safetensors_file
-from serving.model.weights.tensor import Array
+from serving.weights import folder as model_folder
+from serving.weights import gguf_tokenizer, gguf_weights, safetensors_file
+from serving.weights.errors import ModelError
+from serving.weights.hashes import file_sha256
+from serving.weights.tensor import Array
 
 # Part of the folder's name: raise it when the conversion changes, so that no old folder is taken for a new one.
 CONVERSION = 2

@@ -1,4 +1,4 @@
-"""python -m serving.model.reference: logits by an independent path, MindFormers without KV cache, packing or batching.
+"""python -m serving.reference.llama: logits by an independent path, MindFormers without KV cache, packing or batching.
 
 Nothing of the serving path takes part: no paged cache, no block tables, no stand-in operators, no packed prompts. Each
 prompt with its answer goes through the plain causal network alone, in one pass (teacher forcing), padded at its end,
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serving import reference_tool
 from serving.config import StackConfig
-from serving.reference_tool import Capture, Reference
+from serving.reference import tool
+from serving.reference.tool import Capture, Reference
 
 _LENGTH_STEP = 32  # tokens; all prompts are padded to one multiple of this, so that one graph serves them all
 METHOD = "MindFormers without KV cache, batch 1, no packing, teacher-forced"
@@ -29,4 +29,4 @@ def open_reference(stack: StackConfig, captures: list[Capture], report: Callable
 
 
 if __name__ == "__main__":
-    reference_tool.main("python -m serving.model.reference", __doc__, open_reference)
+    tool.main("python -m serving.reference.llama", __doc__, open_reference)

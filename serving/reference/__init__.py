@@ -1,0 +1,1 @@
+"""Logits by an independent path, to hold the served ones against."""
