@@ -33,7 +33,7 @@ bench: setup  ## the default experiment: start the stack, time it, check its log
 	$(RUN) launch.py
 
 bench-fidelity: setup  ## how true the load generator's figures are, beside peers where installed (ARGS="--help")
-	$(RUN) -m harness.bench_fidelity $(ARGS)
+	$(RUN) -m harness.bench.fidelity $(ARGS)
 
 # In two processes: once protobuf is in use (MLflow's), MindSpore can no longer be imported.
 test: setup  ## the whole test suite
@@ -52,7 +52,7 @@ bench-captures: setup  ## what capturing logits costs a step when nobody asks: t
 	$(RUN) -m serving.bench.captures $(ARGS)
 
 bench-allclose: setup  ## our comparison of logits beside the plain NumPy loop (writes 5.2 GB; smaller: ARGS="--rows 2000")
-	$(RUN) -m harness.bench_allclose $(ARGS)
+	$(RUN) -m harness.bench.allclose $(ARGS)
 
 soak: setup  ## ten minutes of random load with random disconnects (shorter: make soak ARGS="--minutes 1")
 	$(RUN) -m serving.bench.soak $(ARGS)
@@ -65,7 +65,7 @@ clean:  ## remove the environment and caches, never outputs/
 
 .PHONY: bench-tracking
 bench-tracking: setup  ## what logging a run to MLflow costs: batched, and value by value
-	$(RUN) -m harness.tracking.bench
+	$(RUN) -m harness.bench.tracking
 
 # Only Python packages: driver, firmware and CANN are installed as docs/ascend_setup.md says. Not verified on device.
 .PHONY: setup-ascend lock-ascend

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from conf.schema import PlumblineConfig
 from harness.acceptance import archive, summary
-from harness.run_info import RunInfo
+from harness.run.info import RunInfo
 from serving.config import StackConfig
 from serving.doctor.examine import examine
 

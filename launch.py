@@ -30,16 +30,18 @@ import sweeps
 from conf import combinations, preflight, secrets
 from conf.preflight import ConfigError
 from conf.schema import PlumblineConfig, register
-from harness import interruption, logits_task, prompts
+from harness.accuracy import task
 from harness.config import HarnessConfig, ReferenceKind
-from harness.load import INTERRUPTED, LoadError
-from harness.preflight import problems as harness_problems
-from harness.progress import Display
-from harness.run import EXIT_INTERRUPTED, EXIT_SERVER, Run
+from harness.load import prompts
+from harness.load.arrivals import schedules
+from harness.load.generator import INTERRUPTED, LoadError
+from harness.run import interruption
+from harness.run.info import RunInfo
+from harness.run.preflight import problems as harness_problems
+from harness.run.progress import Display
+from harness.run.run import EXIT_INTERRUPTED, EXIT_SERVER, Run
 from harness.run_folder import claim, point_latest_at
-from harness.run_info import RunInfo
 from harness.server import ExternalServer, Server, ServerError
-from harness.timed import schedules
 from harness.tracking.errors import TrackingFailed, TrackingUnavailable
 from harness.tracking.tracked_run import flatten
 from harness.tracking.tracker import open_tracker, tracker_for
@@ -120,7 +122,7 @@ def check_prompts_fit(config: PlumblineConfig, tokenizer: Tokenizer) -> None:
     dataset = config.workload.dataset
     wanted = [(dataset, max(schedule.count for schedule in schedules(config.workload).values()))]
     if config.accuracy.enabled:
-        wanted.append((logits_task.dataset(harness_config(config)), config.accuracy.num_prompts))
+        wanted.append((task.dataset(harness_config(config)), config.accuracy.num_prompts))
     for source, count in wanted:
         for prompt in prompts.load(source, count, tokenizer.vocab_size):
             length = len(prompt.token_ids or tokenizer.encode(prompt.text or "", tokenizer.adds_bos))

@@ -18,14 +18,14 @@ from rich.console import Console
 from conf import preflight, secrets
 from conf.preflight import ConfigError, Engines
 from conf.schema import PlumblineConfig
-from harness.run import EXIT_INTERRUPTED
-from harness.run_info import RunInfo, config_digest
+from harness.load.arrivals import schedules
+from harness.run.environment import git
+from harness.run.info import RunInfo, config_digest
+from harness.run.run import EXIT_INTERRUPTED
 from harness.sweep import plan as plans
 from harness.sweep import reservation, session, slurm, tether
 from harness.sweep.conclude import conclude
 from harness.sweep.plan import PlannedVariant, SweepPlan
-from harness.timed import schedules
-from harness.tracking.environment import git
 from harness.tracking.tracked_run import flatten
 from harness.tracking.tracker import tracker_for
 

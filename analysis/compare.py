@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import comparison
-from harness.compare import pairs
+from harness.compare import comparison
+from harness.compare.__main__ import pairs
 from harness.run_files import read_points
 
 

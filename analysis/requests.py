@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness import records, step_series, steps, timeline
+from harness import records
+from harness.measure import timeline
+from harness.observe import step_series, steps
 from harness.records import RecordsError, RequestRecord
 
 RECORDS = "records.parquet"
@@ -75,7 +77,7 @@ def load_series(run_dir: Path | str) -> pd.DataFrame:
 
 
 def load_steps(run_dir: Path | str) -> pd.DataFrame:
-    """One row per step of the server, of every point, with its columns as harness.steps names them, and `point`.
+    """One row per step of the server, of every point, columns as in harness.observe.steps, and `point`.
 
     Raises RecordsError for a folder without requests, FileNotFoundError if there are no steps that can be read.
     """

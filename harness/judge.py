@@ -19,13 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import arrivals, load, metrics, prompts, records
-from harness.arrivals import Schedule
-from harness.client import RequestOptions
+from harness import records
 from harness.config import ArrivalConfig, ArrivalProcess, ClientProtocol, DatasetConfig, DatasetFormat
-from harness.load import LoadProgress, LoadRun
-from harness.load_plan import LoadPlan
-from harness.prompts import Prompt
+from harness.load import arrivals, generator, prompts
+from harness.load.arrivals import Schedule
+from harness.load.generator import LoadProgress, LoadRun
+from harness.load.plan import LoadPlan
+from harness.load.prompts import Prompt
+from harness.load.protocols import RequestOptions
+from harness.measure import metrics
 from harness.records import Outcome, RequestRecord
 
 DEFAULT_PORT = 8835
@@ -96,8 +98,8 @@ def run(options: argparse.Namespace) -> int:
     )
     spool_dir = out / f"spool_{options.X}_x"
     try:
-        result = load.run(plan, spool_dir, _show)
-    except load.LoadError:
+        result = generator.run(plan, spool_dir, _show)
+    except generator.LoadError:
         shutil.rmtree(spool_dir)  # nothing was sent, so nothing is lost
         raise
     print(file=sys.stderr)
@@ -114,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     if result.incomplete_reason:
         print(f"Ended early: {result.incomplete_reason}")
     print(f"Exec Time: {summary['exec_time_s']:.2f} s (arrivals alone: {schedule.floor_s:.2f} s)")
-    if result.incomplete_reason == load.INTERRUPTED:
+    if result.incomplete_reason == generator.INTERRUPTED:
         return EXIT_INTERRUPTED
     return EXIT_OK if summary["requests_finished"] == summary["requests_total"] else EXIT_UNFINISHED
 
@@ -192,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run(options)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except load.LoadError as error:
+    except generator.LoadError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_SERVER
     except (ValueError, OSError) as error:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.steps import FILE_NAME
+from harness.observe.steps import FILE_NAME
 
 _SIZES = ("num_seqs", "num_tokens", "context_tokens")
 _PARTS = ("plan", "link_out", "agent_pre", "forward", "sample", "link_back", "publish", "device_gap", "step")

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from harness.acceptance import step_fit, step_table
-from harness.tracking.environment import environment
+from harness.run.environment import environment
 
 FORMAT = 1
 MECHANICS_ONLY = (

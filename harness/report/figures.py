@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import samples, timeline
+from harness.measure import samples, timeline
 from harness.records import Outcome, RequestRecord
 from harness.report.axis import Axis, axis
 from harness.report.fluid import FluidBars

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness import step_series, steps, timeline
+from harness.measure import timeline
+from harness.observe import step_series, steps
 from harness.report.axis import Axis, axis
 from harness.report.figures import Figure
 from harness.report.palette import PHASES, colour, dash

@@ -14,7 +14,7 @@ from harness.report.verdict import Verdict
 
 @dataclass
 class PointView:
-    """One timed point: what was asked, and its flat metrics (names as in harness.metrics)."""
+    """One timed point: what was asked, and its flat metrics (names as in harness.measure.metrics)."""
 
     label: str  # such as "2 requests/s"
     metrics: Mapping[str, object]

@@ -12,14 +12,13 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from harness.report.sweep_page import variant_name, write_sweep_report
 from harness.sweep import collect
 from harness.sweep import plan as plans
+from harness.sweep.page import variant_name, write_sweep_report
 from harness.sweep.table import GOALS, SweepRow
 from harness.sweep.variant import read_all
-from harness.tracked import parent_name
 from harness.tracking.errors import NotTracked, TrackingFailed
-from harness.tracking.tracked_run import RunStatus, TrackedRun, load, save
+from harness.tracking.tracked_run import RunStatus, TrackedRun, load, parent_name, save
 from harness.tracking.tracker import Tracker
 
 TABLE = "variants.json"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.tracking import series
+from harness.observe import series_file
 from harness.tracking.tracked_run import Dataset, RunStatus, TrackedRun
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def send(client: MlflowClient, run_id: str, run: TrackedRun, run_dir: Path) -> N
     params = [Param(name, value[:TEXT_LIMIT]) for name, value in run.params.items()]
     metrics = [Metric(name, value, run.ended_ms, 0) for name, value in run.metrics.items()]
     if run.series:
-        samples = series.read(run_dir / run.series)
+        samples = series_file.read(run_dir / run.series)
         zero_ms = run.series_started_ms or run.started_ms
         metrics += [Metric(s.metric, s.value, zero_ms + int(s.time_s * 1e3), int(s.time_s)) for s in samples]
     for some in _batches(params, PARAMS_PER_BATCH):

@@ -117,3 +117,8 @@ def _run(fields: dict[str, object]) -> TrackedRun:
     run.datasets = [Dataset(**dataset) for dataset in fields["datasets"]]  # type: ignore[attr-defined]
     run.children = [_run(child) for child in fields["children"]]  # type: ignore[attr-defined]
     return run
+
+
+def parent_name(name: str, sweep_dir: Path) -> str:
+    """What the run that a sweep's variants hang under is called."""
+    return f"{name} sweep {sweep_dir.name.removesuffix('_sweep')}"

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import arrivals, load
-from harness.arrivals import Schedule
-from harness.client import RequestOptions
 from harness.config import ArrivalConfig, ArrivalProcess, ClientProtocol
-from harness.load_plan import LoadPlan
-from harness.prompts import Prompt
+from harness.load import arrivals, generator
+from harness.load.arrivals import Schedule
+from harness.load.plan import LoadPlan
+from harness.load.prompts import Prompt
+from harness.load.protocols import RequestOptions
 
 TTFT_MS, ITL_MS = 30.0, 5.0
 
@@ -25,7 +25,7 @@ class Reference:
 
     def __init__(self, log: Path, ttft_ms: float = TTFT_MS, itl_ms: float = ITL_MS) -> None:
         self._log = log
-        command = [sys.executable, "-m", "harness.reference_server", "--log", str(log)]
+        command = [sys.executable, "-m", "harness.bench.reference_server", "--log", str(log)]
         command += ["--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
@@ -70,6 +70,6 @@ def constant(rate: float, count: int) -> Schedule:
     return arrivals.schedule(ArrivalConfig(ArrivalProcess.constant, rate=rate, duration_s=(count + 0.5) / rate))
 
 
-def outcomes(run: load.LoadRun) -> Counter[str]:
+def outcomes(run: generator.LoadRun) -> Counter[str]:
     assert [record.index for record in run.records] == list(range(len(run.records)))
     return Counter(record.outcome.value for record in run.records)

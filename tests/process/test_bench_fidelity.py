@@ -18,7 +18,7 @@ def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     """Run it with no peer on PATH."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PLUMBLINE_")}
     return subprocess.run(
-        [sys.executable, "-m", "harness.bench_fidelity", *arguments],
+        [sys.executable, "-m", "harness.bench.fidelity", *arguments],
         cwd=ROOT,
         env=clean | {"PATH": "/bin"} | environment,
         capture_output=True,

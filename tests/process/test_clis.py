@@ -113,7 +113,7 @@ def test_judge_without_a_server_is_one_line_and_leaves_no_files(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "module", ["harness.judge", "harness.compare", "harness.bench_fidelity", "harness.tracking.bench"]
+    "module", ["harness.judge", "harness.compare", "harness.bench.fidelity", "harness.bench.tracking"]
 )
 def test_help_says_what_it_is_for(module: str) -> None:
     done = run(module, "--help")

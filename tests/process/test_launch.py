@@ -65,7 +65,7 @@ class Launch:
 
     def until_load(self) -> None:
         """Return once the timed window has begun: its spool has something in it."""
-        self.child("harness.load_worker")
+        self.child("harness.load.worker")
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if (

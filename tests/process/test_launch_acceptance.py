@@ -77,7 +77,7 @@ def test_an_acceptance_that_cannot_start_is_packed_too(tmp_path: Path) -> None:
 
 def test_an_interrupted_acceptance_is_packed_too(tmp_path: Path, shm_before: set[str]) -> None:
     launch = Launch(tmp_path, *HERE, "workload.arrivals.duration_s=60")
-    launch.child("harness.load_worker")
+    launch.child("harness.load.worker")
     launch.process.send_signal(signal.SIGINT)
     code, output = launch.wait(30)
     assert code == 130, output

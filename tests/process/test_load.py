@@ -15,8 +15,8 @@ import pytest
 from load_for_tests import TTFT_MS, Reference, constant, outcomes, plan
 from scipy import stats
 
-from harness import arrivals, load
 from harness.config import ArrivalConfig, ArrivalProcess
+from harness.load import arrivals, generator
 from harness.records import Outcome
 
 pytestmark = pytest.mark.process
@@ -34,11 +34,11 @@ def reference(tmp_path: Path) -> Iterator[Reference]:
 def test_every_token_is_timed_as_the_server_sent_it(
     reference: Reference, tmp_path: Path, protocol: str, num_workers: int
 ) -> None:
-    seen: list[load.LoadProgress] = []
-    run = load.run(
+    seen: list[generator.LoadProgress] = []
+    run = generator.run(
         plan(reference.url, constant(50, 40), protocol=protocol, num_workers=num_workers),
         tmp_path / "spool",
-        lambda progress: seen.append(load.LoadProgress(**vars(progress))),
+        lambda progress: seen.append(generator.LoadProgress(**vars(progress))),
     )
     truth = reference.close()
     assert outcomes(run) == {"finished": 40}
@@ -61,7 +61,7 @@ def test_every_token_is_timed_as_the_server_sent_it(
 
 def test_sent_schedule_is_the_generated_one(reference: Reference, tmp_path: Path) -> None:
     schedule = arrivals.schedule(ArrivalConfig(ArrivalProcess.poisson, rate=60, duration_s=3, seed=5))
-    run = load.run(plan(reference.url, schedule, tokens=1), tmp_path)
+    run = generator.run(plan(reference.url, schedule, tokens=1), tmp_path)
     assert [record.scheduled_ns for record in run.records] == [round(s * 1e9) for s in schedule.offsets_s]
     lateness_ms = [(r.sent_ns - r.scheduled_ns) / 1e6 for r in run.records if r.sent_ns is not None]  # type: ignore[operator]
     assert len(lateness_ms) == schedule.count
@@ -73,7 +73,7 @@ def test_sent_schedule_is_the_generated_one(reference: Reference, tmp_path: Path
 
 
 def test_closed_loop_keeps_so_many_in_flight(reference: Reference, tmp_path: Path) -> None:
-    run = load.run(plan(reference.url, arrivals.closed_loop(20, 4)), tmp_path)
+    run = generator.run(plan(reference.url, arrivals.closed_loop(20, 4)), tmp_path)
     assert outcomes(run) == {"finished": 20}
     starts = [(record.sent_ns, 1) for record in run.records]
     ends = [(record.ended_ns, -1) for record in run.records]
@@ -83,7 +83,7 @@ def test_closed_loop_keeps_so_many_in_flight(reference: Reference, tmp_path: Pat
 
 
 def test_a_cap_on_connections_shows_as_lateness_and_drops_nothing(reference: Reference, tmp_path: Path) -> None:
-    run = load.run(plan(reference.url, constant(200, 10), max_connections=1), tmp_path)
+    run = generator.run(plan(reference.url, constant(200, 10), max_connections=1), tmp_path)
     assert outcomes(run) == {"finished": 10}
     last = run.records[-1]
     assert last.sent_ns is not None and last.scheduled_ns is not None
@@ -91,13 +91,13 @@ def test_a_cap_on_connections_shows_as_lateness_and_drops_nothing(reference: Ref
 
 
 def test_stop_keeps_what_was_gathered(reference: Reference, tmp_path: Path) -> None:
-    stop = load.Stop()
+    stop = generator.Stop()
 
-    def on_progress(progress: load.LoadProgress) -> None:
+    def on_progress(progress: generator.LoadProgress) -> None:
         if progress.finished:
             stop.set("agent died")
 
-    run = load.run(plan(reference.url, constant(20, 100), num_workers=2), tmp_path, on_progress, stop)
+    run = generator.run(plan(reference.url, constant(20, 100), num_workers=2), tmp_path, on_progress, stop)
     counts = outcomes(run)
     assert run.incomplete_reason == "agent died"
     assert counts["finished"] >= 1
@@ -106,11 +106,11 @@ def test_stop_keeps_what_was_gathered(reference: Reference, tmp_path: Path) -> N
 
 
 def test_server_killed_fails_what_was_under_way_and_goes_on(reference: Reference, tmp_path: Path) -> None:
-    def on_progress(progress: load.LoadProgress) -> None:
+    def on_progress(progress: generator.LoadProgress) -> None:
         if progress.finished:
             reference.process.kill()
 
-    run = load.run(plan(reference.url, constant(50, 60)), tmp_path, on_progress)
+    run = generator.run(plan(reference.url, constant(50, 60)), tmp_path, on_progress)
     counts = outcomes(run)
     assert counts["finished"] >= 1
     assert counts["finished"] + counts["failed"] == 60
@@ -120,12 +120,12 @@ def test_server_killed_fails_what_was_under_way_and_goes_on(reference: Reference
 def test_worker_killed_loses_no_finished_request(reference: Reference, tmp_path: Path) -> None:
     killed: list[int] = []
 
-    def on_progress(progress: load.LoadProgress) -> None:
+    def on_progress(progress: generator.LoadProgress) -> None:
         if progress.finished and not killed:
-            killed.append(child_named("harness.load_worker"))
+            killed.append(child_named("harness.load.worker"))
             os.kill(killed[0], signal.SIGKILL)
 
-    run = load.run(plan(reference.url, constant(50, 60)), tmp_path, on_progress)
+    run = generator.run(plan(reference.url, constant(50, 60)), tmp_path, on_progress)
     counts = outcomes(run)
     assert "died" in run.incomplete_reason
     assert counts["finished"] >= 1
@@ -157,7 +157,7 @@ load.run(plan({reference.url!r}, constant(50, 500)), Path({str(tmp_path)!r}), la
     parent.kill()
     parent.communicate()
     worker.wait(timeout=5)
-    records = load.recover(tmp_path)
+    records = generator.recover(tmp_path)
     counts = Counter(record.outcome.value for record in records)
     assert counts["finished"] >= 3
     assert sum(counts.values()) == 500
@@ -168,14 +168,14 @@ def test_interrupt_in_a_terminal_keeps_records(reference: Reference, tmp_path: P
     main = threading.main_thread().ident
     assert main is not None
 
-    def on_progress(progress: load.LoadProgress) -> None:
+    def on_progress(progress: generator.LoadProgress) -> None:
         if progress.finished == 0 or interrupted:
             return
         interrupted.append(time.monotonic())
         signal.pthread_kill(main, signal.SIGINT)
 
     interrupted: list[float] = []
-    run = load.run(plan(reference.url, constant(20, 200)), tmp_path, on_progress)
+    run = generator.run(plan(reference.url, constant(20, 200)), tmp_path, on_progress)
     assert run.incomplete_reason == "interrupted (Ctrl-C)"
     assert time.monotonic() - interrupted[0] < 3
     assert outcomes(run)["cancelled"] > 100

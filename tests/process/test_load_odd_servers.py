@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from load_for_tests import END, OddServer, constant, outcomes, plan, reply
 
-from harness import load
+from harness.load import generator
 
 pytestmark = pytest.mark.process
 
@@ -38,7 +38,7 @@ def test_odd_replies_are_all_accounted_for(tmp_path: Path) -> None:
                 case _:
                     connection.sendall(reply("200 OK", END))
 
-    run = load.run(plan(OddServer(answer).url, constant(100, 8), timeout_s=0.5, connections_ahead=4), tmp_path)
+    run = generator.run(plan(OddServer(answer).url, constant(100, 8), timeout_s=0.5, connections_ahead=4), tmp_path)
     assert [(r.outcome.value, r.error_class) for r in run.records] == [
         ("rejected", "http_429"),
         ("failed", "http_400"),
@@ -66,7 +66,7 @@ def test_a_connection_the_server_closed_while_idle_costs_nothing(tmp_path: Path)
             pass
         connection.close()
 
-    run = load.run(plan(OddServer(answer).url, constant(4, 6), connections_ahead=2), tmp_path)
+    run = generator.run(plan(OddServer(answer).url, constant(4, 6), connections_ahead=2), tmp_path)
     assert outcomes(run) == {"finished": 6}
 
 
@@ -74,5 +74,5 @@ def test_nothing_listens(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(load.LoadError, match=r"http://127\.0\.0\.1:\d+: .*refused"):
-        load.run(plan(url, constant(10, 2)), tmp_path)
+    with pytest.raises(generator.LoadError, match=r"http://127\.0\.0\.1:\d+: .*refused"):
+        generator.run(plan(url, constant(10, 2)), tmp_path)

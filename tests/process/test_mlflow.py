@@ -9,7 +9,8 @@ import pytest
 
 from harness import records
 from harness.config import TrackingConfig
-from harness.tracking import Dataset, RunStatus, TrackedRun, TrackingFailed, client, open_tracker, series
+from harness.observe import series_file
+from harness.tracking import Dataset, RunStatus, TrackedRun, TrackingFailed, client, open_tracker
 from harness.tracking.tracked_run import load, save
 from harness.tracking.upload import check_files, main
 
@@ -44,8 +45,8 @@ def fetched(tracker, run_id):
 
 
 def test_a_run_arrives_whole(tracker, run_dir, outputs, capfd, caplog):
-    samples = [series.Sample("series.queue_depth", float(second), second * 0.5) for second in range(5)]
-    series.write(run_dir / "series.parquet", samples)
+    samples = [series_file.Sample("series.queue_depth", float(second), second * 0.5) for second in range(5)]
+    series_file.write(run_dir / "series.parquet", samples)
     logged = tracker.log_run(
         run_dir,
         run(
@@ -185,9 +186,9 @@ def test_a_variant_that_could_not_be_sent_finds_its_parent_later(tracker, output
 
 def test_ten_minutes_of_series_and_1500_requests_take_under_two_seconds(tracker, run_dir):
     names = ("tokens_per_s", "queue_depth", "occupancy", "kv_use", "cpu", "memory")
-    samples = [series.Sample(f"series.{name}", float(second), 1.0) for name in names for second in range(600)]
-    samples += [series.Sample("requests.ttft_ms", float(index), 1.0) for index in range(1500)]
-    series.write(run_dir / "series.parquet", samples)
+    samples = [series_file.Sample(f"series.{name}", float(second), 1.0) for name in names for second in range(600)]
+    samples += [series_file.Sample("requests.ttft_ms", float(index), 1.0) for index in range(1500)]
+    series_file.write(run_dir / "series.parquet", samples)
     tracker.warm()
     begin = time.monotonic()
     tracker.log_run(run_dir, run(series="series.parquet", params={f"p.{index}": "1" for index in range(150)}))

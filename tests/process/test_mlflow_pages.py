@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import course, report, tracked
+from harness import report
 from harness.config import TrackingConfig
+from harness.measure import window_series
+from harness.run import tracked
 from harness.tracking import RunStatus, TrackedRun, open_tracker
 from harness.tracking.tracked_run import numbers
 from tests.process.browser_for_tests import LAPTOP, browser, needs_browser
@@ -38,14 +40,14 @@ def runs(tmp_path: Path) -> list[str]:
         folder = tmp_path / str(size)
         folder.mkdir()
         one = point(float(size))
-        course.write(folder, one.records, folder / "none")
+        window_series.write(folder, one.records, folder / "none")
         figures = tracked._headline_first(numbers(one.metrics))
         logged = tracker.log_run(
             folder,
             TrackedRun(
                 f"decode={size}", 1_700_000_000_000, 1_700_000_060_000, RunStatus.finished,
                 params={"serving.batch.decode": str(size), "serving.policy": "prefill_first"}, metrics=figures,
-                note=report.note(run(one)), series=course.FILE_NAME, parent_run_id=parent,
+                note=report.note(run(one)), series=window_series.FILE_NAME, parent_run_id=parent,
             ),
         )  # fmt: skip
         ids.append(logged.run_id)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.report import evidence, write_report
-from harness.report.sweep_page import write_sweep_report
+from harness.sweep.page import write_sweep_report
 from harness.sweep.table import SweepRow, mark
 from tests.process.browser_for_tests import LAPTOP, PHONE, browser, needs_browser
 from tests.unit.report_for_tests import point, run

@@ -11,14 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness import arrivals, checks, metrics, telemetry
-from harness.checks import Check
 from harness.config import ArrivalConfig, ArrivalProcess
-from harness.load import LoadRun
-from harness.observation import Observer
+from harness.load import arrivals
+from harness.load.generator import LoadRun
+from harness.measure import checks, metrics
+from harness.measure.checks import Check
+from harness.observe import telemetry
+from harness.observe.observer import Observer
+from harness.observe.telemetry import Telemetry
 from harness.records import Outcome, RequestRecord
 from harness.server import ExternalServer
-from harness.telemetry import Telemetry
 
 pytestmark = pytest.mark.process
 
@@ -46,7 +48,9 @@ def test_a_sampler_that_is_killed_is_a_reason_to_distrust_the_run(tmp_path: Path
     for killed in (True, False):
         with Observer(ExternalServer("http://127.0.0.1:9", "none"), tmp_path, tmp_path / "raw", []) as observer:
             start_ns = time.monotonic_ns()
-            (sampler,) = [child for child in psutil.Process().children() if "harness.telemetry" in child.cmdline()]
+            (sampler,) = [
+                child for child in psutil.Process().children() if "harness.observe.telemetry" in child.cmdline()
+            ]
             if killed:
                 sampler.send_signal(signal.SIGKILL)
             select.select([], [], [], 1.5)  # the window

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness import arrivals, metrics
 from harness.config import ArrivalConfig
+from harness.load import arrivals
+from harness.measure import metrics
 from harness.records import Outcome, RequestRecord
 from harness.report import AccuracyStatus, PointView, RunView, Verdict
 

@@ -15,8 +15,8 @@ import pytest
 
 import acceptance
 from conf.preflight import compose_config
-from harness import steps
 from harness.acceptance import archive, step_fit, step_table, summary
+from harness.observe import steps
 from serving.config import StackConfig
 from serving.doctor.examine import judge
 from serving.doctor.facts import AscendFacts, Facts, MachineFacts

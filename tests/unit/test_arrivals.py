@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness import arrivals
 from harness.config import ArrivalConfig, ArrivalProcess
+from harness.load import arrivals
 
 LONG = ArrivalConfig(rate=10.0, duration_s=2000.0, seed=3)  # 20,000 requests
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness import arrivals, checks, metrics
-from harness.checks import Check
 from harness.config import ArrivalConfig, ArrivalProcess
-from harness.load import LoadRun
+from harness.load import arrivals
+from harness.load.generator import LoadRun
+from harness.measure import checks, metrics
+from harness.measure.checks import Check
+from harness.observe.telemetry import MachineUse
 from harness.records import Outcome, RequestRecord
-from harness.telemetry import MachineUse
 
 MS = 1_000_000
 COUNT = 700

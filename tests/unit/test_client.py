@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness import client
-from harness.client import Reply, RequestOptions, Target
 from harness.config import ClientProtocol
-from harness.prompts import Prompt
+from harness.load import protocols
+from harness.load.prompts import Prompt
+from harness.load.protocols import Reply, RequestOptions, Target
 
 PROMPT = Prompt("0", 5, text="Hi", extra={"plumbline": {"prompt_id": "0", "every": 8}})
 JUDGE = RequestOptions(ClientProtocol.judge, "m")
@@ -33,22 +33,22 @@ def sse(*values: Any) -> bytes:
 
 
 def test_judge_payload_is_the_contest_client_s() -> None:
-    plain = client.payload(replace(JUDGE, ignore_eos=False), Prompt("0", 5, text="Hi"))
+    plain = protocols.payload(replace(JUDGE, ignore_eos=False), Prompt("0", 5, text="Hi"))
     assert plain == {
         "inputs": "Hi",
         "parameters": {"max_new_tokens": 5, "do_sample": "False", "return_full_text": "True"},
     }
-    extended = client.payload(replace(JUDGE, server_timings=True), PROMPT)["parameters"]
+    extended = protocols.payload(replace(JUDGE, server_timings=True), PROMPT)["parameters"]
     assert extended["ignore_eos"] is True
     assert extended["plumbline"] == {"prompt_id": "0", "every": 8, "timings": True}
 
 
 def test_openai_payloads() -> None:
-    completions = client.payload(replace(COMPLETIONS, return_token_ids=True), Prompt("0", 5, token_ids=[1, 2]))
+    completions = protocols.payload(replace(COMPLETIONS, return_token_ids=True), Prompt("0", 5, token_ids=[1, 2]))
     assert completions["prompt"] == [1, 2]
     assert completions["stream_options"] == {"include_usage": True}
     assert (completions["return_token_ids"], completions["temperature"], completions["max_tokens"]) == (True, 0, 5)
-    chat = client.payload(replace(CHAT, extra_body={"cache_prompt": False}), PROMPT)
+    chat = protocols.payload(replace(CHAT, extra_body={"cache_prompt": False}), PROMPT)
     assert chat["messages"] == [{"role": "user", "content": "Hi"}]
     assert chat["cache_prompt"] is False
     assert chat["plumbline"] == {"prompt_id": "0", "every": 8}
@@ -56,11 +56,13 @@ def test_openai_payloads() -> None:
 
 def test_token_ids_need_completions() -> None:
     with pytest.raises(ValueError, match=r"workload\.protocol=judge: cannot carry token ids"):
-        client.payload(JUDGE, Prompt("0", 5, token_ids=[1]))
+        protocols.payload(JUDGE, Prompt("0", 5, token_ids=[1]))
 
 
 def test_request_bytes() -> None:
-    data = client.encode(Target("::1", 80, False, "/base"), replace(COMPLETIONS, api_key="k"), Prompt("0", 5, text="ü"))
+    data = protocols.encode(
+        Target("::1", 80, False, "/base"), replace(COMPLETIONS, api_key="k"), Prompt("0", 5, text="ü")
+    )
     head, body = data.split(b"\r\n\r\n", 1)
     assert head.startswith(b"POST /base/v1/completions HTTP/1.1\r\nHost: [::1]:80\r\n")
     assert b"Authorization: Bearer k" in head
@@ -77,19 +79,19 @@ def test_request_bytes() -> None:
     ],
 )
 def test_url(url: str, expected: Target) -> None:
-    assert client.target(url) == expected
+    assert protocols.target(url) == expected
 
 
 @pytest.mark.parametrize("url", ["", "host:80", "ftp://host", "http://", "http://host:port", "http://h?x=1"])
 def test_bad_url_is_named(url: str) -> None:
     with pytest.raises(ValueError, match=r"serving\.url="):
-        client.target(url)
+        protocols.target(url)
 
 
 def test_judge_reply() -> None:
     first = judge_line("He", 7)
     pieces = [(10, first[:40]), (11, first[40:] + judge_line("", 8)), (12, judge_end("He", count=2))]
-    assert client.parse(ClientProtocol.judge, pieces) == Reply(
+    assert protocols.parse(ClientProtocol.judge, pieces) == Reply(
         ended=True,
         text="He",
         finish_reason="length",
@@ -105,12 +107,14 @@ def test_judge_reply_of_the_fork_has_no_list_and_may_lack_the_last_line_feed() -
     end = json.loads(judge_end("He", count=1))
     for value in (line, end):
         value["data"] = value["data"][0]
-    reply = client.parse(ClientProtocol.judge, [(1, json.dumps(line).encode() + b"\n"), (2, json.dumps(end).encode())])
+    reply = protocols.parse(
+        ClientProtocol.judge, [(1, json.dumps(line).encode() + b"\n"), (2, json.dumps(end).encode())]
+    )
     assert (reply.ended, reply.text, reply.token_ids) == (True, "He", [7])
 
 
 def test_judge_stream_without_its_last_line_has_not_ended() -> None:
-    reply = client.parse(ClientProtocol.judge, [(1, judge_line("He", 7))])
+    reply = protocols.parse(ClientProtocol.judge, [(1, judge_line("He", 7))])
     assert (reply.ended, reply.text) == (False, "He")
 
 
@@ -123,7 +127,7 @@ def test_judge_stream_without_its_last_line_has_not_ended() -> None:
     ],
 )
 def test_judge_errors(body: bytes, error: str) -> None:
-    assert client.parse(ClientProtocol.judge, [(1, body)]).error.startswith(error)
+    assert protocols.parse(ClientProtocol.judge, [(1, body)]).error.startswith(error)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +140,7 @@ def test_judge_errors(body: bytes, error: str) -> None:
     ],
 )
 def test_malformed_replies(protocol: str, body: bytes, malformed: str) -> None:
-    assert client.parse(ClientProtocol(protocol), [(1, body)]).malformed.startswith(malformed)
+    assert protocols.parse(ClientProtocol(protocol), [(1, body)]).malformed.startswith(malformed)
 
 
 def test_completions_reply_counts_tokens_without_text_and_reads_usage() -> None:
@@ -152,7 +156,7 @@ def test_completions_reply_counts_tokens_without_text_and_reads_usage() -> None:
         },
         b"[DONE]",
     )
-    assert client.parse(ClientProtocol.completions, [(5, body)]) == Reply(
+    assert protocols.parse(ClientProtocol.completions, [(5, body)]) == Reply(
         ended=True,
         text="aé",
         finish_reason="length",
@@ -169,7 +173,7 @@ def test_token_ids_say_how_many_tokens_a_chunk_holds() -> None:
         {"choices": [{"text": "abc", "token_ids": [1, 2, 3], "finish_reason": None}]},
         {"choices": [{"text": "", "token_ids": [], "finish_reason": "stop"}]},
     )
-    reply = client.parse(ClientProtocol.completions, [(5, body)])
+    reply = protocols.parse(ClientProtocol.completions, [(5, body)])
     assert (reply.token_ids, reply.chunk_tokens, reply.ended) == ([1, 2, 3], [3], True)
 
 
@@ -180,10 +184,10 @@ def test_chat_reply_opening_and_closing_messages_are_no_tokens() -> None:
         {"choices": [{"delta": {}, "finish_reason": "stop"}]},
         b"[DONE]",
     )
-    reply = client.parse(ClientProtocol.chat, [(5, body)])
+    reply = protocols.parse(ClientProtocol.chat, [(5, body)])
     assert (reply.text, reply.chunk_tokens, reply.finish_reason) == ("Hi", [1], "stop")
 
 
 def test_openai_error() -> None:
     body = sse({"error": {"message": "overloaded", "code": 500}})
-    assert client.parse(ClientProtocol.completions, [(1, body)]).error == "overloaded"
+    assert protocols.parse(ClientProtocol.completions, [(1, body)]).error == "overloaded"

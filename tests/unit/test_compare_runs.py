@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import compare, records
-from harness.comparison import Verdict
-from harness.comparison import compare as compare_records
+from harness import records
+from harness.compare import __main__
+from harness.compare.comparison import Verdict
+from harness.compare.comparison import compare as compare_records
 from harness.records import Outcome, RequestRecord
 
 MS = 1_000_000
@@ -73,9 +74,9 @@ def test_exit_status_and_words(tmp_path: Path, capsys: pytest.CaptureFixture[str
     old = folder(tmp_path / "old", requests(1))
     same = folder(tmp_path / "same", requests(2))
     slow = folder(tmp_path / "slow", requests(3, 1.2))
-    assert compare.main([old, same]) == 0
+    assert __main__.main([old, same]) == 0
     assert "nothing got worse" in capsys.readouterr().out
-    assert compare.main([old, slow]) == 1
+    assert __main__.main([old, slow]) == 1
     assert "slower" in capsys.readouterr().out
 
 
@@ -90,16 +91,16 @@ def test_a_run_that_is_no_result_is_marked_and_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], words: str
 ) -> None:
     old = folder(tmp_path / "old", requests(1))
-    assert compare.main([old, folder(tmp_path / "new", requests(2), **change)]) == 1
+    assert __main__.main([old, folder(tmp_path / "new", requests(2), **change)]) == 1
     assert words in " ".join(capsys.readouterr().out.split())
 
 
 def test_unlike_runs_are_refused_unless_forced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = folder(tmp_path / "old", requests(1))
     other = folder(tmp_path / "other", requests(2), schedule="s2")
-    assert compare.main([old, other]) == 2
+    assert __main__.main([old, other]) == 2
     assert "different schedules (s1 and s2): not the same work (--force" in capsys.readouterr().err
-    assert compare.main([old, other, "--force"]) == 0
+    assert __main__.main([old, other, "--force"]) == 0
     assert "forced: different schedules" in " ".join(capsys.readouterr().out.split())
 
 
@@ -109,22 +110,22 @@ def test_points_of_a_sweep_are_matched_by_name(tmp_path: Path, capsys: pytest.Ca
             Path(folder(tmp_path / run / point, requests(4), schedule=point), "config.yaml").unlink()
         (tmp_path / run / "metrics.json").write_text('{"accuracy_status": "passed"}')
         (tmp_path / run / "config.yaml").write_text("name: laptop\n")
-    assert compare.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert __main__.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     out = capsys.readouterr().out
     assert "point-0_x1: B against A" in out
     assert "only-a" not in out and "config.yaml" not in out
-    assert compare.main([str(tmp_path / run / "point-0_x1") for run in "ab"]) == 0
+    assert __main__.main([str(tmp_path / run / "point-0_x1") for run in "ab"]) == 0
     assert "config.yaml" not in capsys.readouterr().out
     for run in ("a", "b"):  # as MLflow keeps points
         (tmp_path / run / "metrics.json").unlink()
         (tmp_path / run / "config.yaml").unlink()
-    assert compare.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert __main__.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     assert "the verdict is that of" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_folder_of_runs_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [folder(tmp_path / "smoke" / name, requests(4)) for name in ("first", "second")]
-    assert compare.main([str(tmp_path / "smoke"), runs[1]]) == 2
+    assert __main__.main([str(tmp_path / "smoke"), runs[1]]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err) == (
         "",
@@ -141,7 +142,7 @@ def test_without_a_verdict_there_is_no_comparison(
 ) -> None:
     old, new = folder(tmp_path / "old", requests(1)), folder(tmp_path / "new", requests(2))
     spoil(Path(new, "metrics.json"), content)
-    assert compare.main([old, new]) == 2
+    assert __main__.main([old, new]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {new}/metrics.json: ") and words in said and said.count("\n") == 1
 
@@ -161,7 +162,7 @@ def test_a_file_that_is_amiss_is_named_where_it_can_be_done_without(
 ) -> None:
     old, new = folder(tmp_path / "old", requests(1)), folder(tmp_path / "new", requests(2))
     spoil(Path(new, name), content)
-    assert compare.main([old, new]) == 0
+    assert __main__.main([old, new]) == 0
     said = "".join(capsys.readouterr().out.split())
     assert f"~ B: {new}/{name}: ".replace(" ", "") in said and words.replace(" ", "") in said
 
@@ -176,11 +177,11 @@ def spoil(path: Path, content: bytes | None) -> None:
 
 def test_no_run_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
-    assert compare.main([str(tmp_path / "empty"), str(tmp_path / "empty")]) == 2
+    assert __main__.main([str(tmp_path / "empty"), str(tmp_path / "empty")]) == 2
     assert "holds no records.parquet" in capsys.readouterr().err
     bad = tmp_path / "bad"
     bad.mkdir()
     (bad / "records.parquet").write_bytes(b"no")
     (bad / "metrics.json").write_text('{"accuracy_status": "passed"}')
-    assert compare.main([str(bad), str(bad)]) == 2
+    assert __main__.main([str(bad), str(bad)]) == 2
     assert "cannot be read as Parquet" in capsys.readouterr().err

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from harness import course, report
-from harness.tracking import series
+from harness import report
+from harness.measure import window_series
+from harness.observe import series_file
 from tests.unit.report_for_tests import point, request, run
 
 
 def test_requests_and_machine_share_a_grid_of_seconds(tmp_path: Path) -> None:
-    samples = [series.Sample("cpus.machine", at_s, value) for at_s, value in ((-1.0, 9.0), (0.2, 1.0), (0.7, 2.0))]
-    series.write(tmp_path / "telemetry.parquet", samples)
-    assert course.write(tmp_path, [request(n, 10.0) for n in range(20)], tmp_path / "telemetry.parquet")
-    found = series.read(tmp_path / course.FILE_NAME)
+    samples = [series_file.Sample("cpus.machine", at_s, value) for at_s, value in ((-1.0, 9.0), (0.2, 1.0), (0.7, 2.0))]
+    series_file.write(tmp_path / "telemetry.parquet", samples)
+    assert window_series.write(tmp_path, [request(n, 10.0) for n in range(20)], tmp_path / "telemetry.parquet")
+    found = series_file.read(tmp_path / window_series.FILE_NAME)
     assert ("system/cpus.machine", 1.0, 1.5) in found
     tokens = [sample.value for sample in found if sample.metric == "series.output_tokens_per_s"]
     assert sum(tokens) == 20 * 6
@@ -23,17 +24,17 @@ def test_requests_and_machine_share_a_grid_of_seconds(tmp_path: Path) -> None:
 
 
 def test_ten_minutes_stay_within_the_number_of_points(tmp_path: Path) -> None:
-    assert course.write(tmp_path, [request(n, 1.0) for n in range(600)], tmp_path / "none")
-    found = series.read(tmp_path / course.FILE_NAME)
-    assert len(found) == 4 * len({sample.time_s for sample in found}) <= 4 * (course.MAX_POINTS + 1)
+    assert window_series.write(tmp_path, [request(n, 1.0) for n in range(600)], tmp_path / "none")
+    found = series_file.read(tmp_path / window_series.FILE_NAME)
+    assert len(found) == 4 * len({sample.time_s for sample in found}) <= 4 * (window_series.MAX_POINTS + 1)
 
 
 @pytest.mark.parametrize("content", [None, b"not parquet"])
 def test_nothing_to_tell_writes_nothing(tmp_path: Path, content: bytes | None) -> None:
     if content:
         (tmp_path / "telemetry.parquet").write_bytes(content)
-    assert not course.write(tmp_path, [], tmp_path / "telemetry.parquet")
-    assert not (tmp_path / course.FILE_NAME).exists()
+    assert not window_series.write(tmp_path, [], tmp_path / "telemetry.parquet")
+    assert not (tmp_path / window_series.FILE_NAME).exists()
 
 
 def test_a_note_tells_the_verdict_first_and_every_point() -> None:

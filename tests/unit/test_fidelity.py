@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import bench_fidelity
-from harness.bench_fidelity import OURS, Measured
-from harness.fidelity import account, tokenizer
-from harness.fidelity.account import Account, Fidelity, Reported
-from harness.fidelity.case import Case, by_streams, cases
-from harness.fidelity.peers import Aiperf, Guidellm, PeerError, Vllm, find
-from harness.fidelity.truth import TrueReply
+from harness.bench import account, fidelity, tokenizer
+from harness.bench.account import Account, Fidelity, Reported
+from harness.bench.case import Case, by_streams, cases
+from harness.bench.fidelity import OURS, Measured
+from harness.bench.peers import Aiperf, Guidellm, PeerError, Vllm, find
+from harness.bench.truth import TrueReply
 
 MS = 1_000_000
 CASE = Case("x", rate=100, count=50, num_tokens=4, ttft_ms=20, itl_ms=10)
@@ -89,14 +88,14 @@ def test_the_limit_is_the_last_rate_before_the_first_that_is_not_true() -> None:
         "2": {OURS: measured(events_per_s=200, itl_error_ms_p99=3)},
         "3": {OURS: measured(events_per_s=300)},
     }
-    row = bench_fidelity.summary(loads, table)
+    row = fidelity.summary(loads, table)
     assert row["max_events_per_s_within_2ms"] == 100
     assert row["itl_error_ms_p99"] == 3
     assert row["saturation_told"] is False
     assert row["worse_than_a_peer"] == ["1: ttft_error_ms_p99 1.000, peer 0.500"]
-    assert row["peers"] == {"peer": {"1": bench_fidelity._figures(table["1"]["peer"])}}
+    assert row["peers"] == {"peer": {"1": fidelity._figures(table["1"]["peer"])}}
     lossy = {"1": {OURS: measured(lost=1, events_per_s=100)}}
-    assert bench_fidelity.summary(loads[:1], lossy)["max_events_per_s_within_2ms"] == 0
+    assert fidelity.summary(loads[:1], lossy)["max_events_per_s_within_2ms"] == 0
 
 
 def test_peers_files_are_read(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from analysis import load_requests, load_runs, load_series, load_steps, load_token_gaps
-from harness import records, steps
+from harness import records
+from harness.observe import steps
 from harness.records import Outcome, RecordsError, RequestRecord
 from tests.unit.steps_for_tests import table
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.config import ArrivalProcess, HarnessConfig, SearchMode
-from harness.preflight import problems
+from harness.run.preflight import problems
 
 
 def config() -> HarnessConfig:

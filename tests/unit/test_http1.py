@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.http1 import HttpError, ResponseDecoder
+from harness.load.http1 import HttpError, ResponseDecoder
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Request-Id: r-1\r\n"
 CHUNKED = (

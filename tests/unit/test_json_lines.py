@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.json_lines import JsonLinesDecoder, JsonLinesError
+from harness.load.json_lines import JsonLinesDecoder, JsonLinesError
 
 STREAM = '{"a": "x\\ny"}\r\n\n{"b": "one\u2028two\u0085"}\n[1, 2]\n'.encode()
 VALUES = [{"a": "x\ny"}, {"b": "one\u2028two\u0085"}, [1, 2]]

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from harness import arrivals, metrics
 from harness.config import ArrivalConfig, ArrivalProcess, SloConfig
+from harness.load import arrivals
+from harness.measure import metrics
 from harness.records import Outcome, RequestRecord
 
 MS = 1_000_000

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness import metrics, observation
-from harness.metrics import Metrics
-from harness.telemetry import MachineUse
-from harness.tracking.series import Sample
+from harness.measure import metrics
+from harness.measure.metrics import Metrics
+from harness.observe import observer
+from harness.observe.series_file import Sample
+from harness.observe.telemetry import MachineUse
 
 
 def agent(num_decode: int, decode_s: float, p99_us: float, preemptions: int = 0) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def page(*agents: dict[str, Any]) -> dict[str, Any]:
 def test_counts_and_means_are_differences_and_percentiles_the_slowest_agent_s() -> None:
     before = page(agent(100, 9.0, 5000), agent(50, 1.0, 5000))
     after = page(agent(300, 11.0, 2000, preemptions=3), agent(150, 2.0, 4000))
-    assert observation.step_figures(before, after) == {
+    assert observer.step_figures(before, after) == {
         "decode_steps": 300,
         "decode_step_ms_mean": pytest.approx(10.0),
         "decode_step_ms_p50": 1.0,
@@ -40,8 +41,8 @@ def test_counts_and_means_are_differences_and_percentiles_the_slowest_agent_s() 
 
 
 def test_a_server_that_says_nothing_gives_nothing() -> None:
-    assert observation.step_figures(None, page()) == {}
-    assert observation.step_figures(page(agent(5, 1.0, 1.0)), page(agent(5, 1.0, 1.0))) == {}  # no step in the window
+    assert observer.step_figures(None, page()) == {}
+    assert observer.step_figures(page(agent(5, 1.0, 1.0)), page(agent(5, 1.0, 1.0))) == {}  # no step in the window
 
 
 def test_samples_become_series() -> None:
@@ -50,7 +51,7 @@ def test_samples_become_series() -> None:
         {"time_ns": 3 * 10**9, "busy_s": 4.0, "stolen_s": 0.5, "processes": {"server.a": [2.0, 60.0], "new": [9, 1]},
          "device": {"npu0 HBM": 4.0}},
     ]  # fmt: skip
-    found = list(observation.telemetry_series(rows, start_ns=2 * 10**9))
+    found = list(observer.telemetry_series(rows, start_ns=2 * 10**9))
     assert found[0] == Sample("memory_mb.server.a", -1.0, 50.0)
     assert set(found[1:]) == {
         Sample("memory_mb.server.a", 1.0, 60.0),

@@ -2,11 +2,11 @@
 
 import pytest
 
-from harness import outcomes
 from harness.config import ClientProtocol
-from harness.prompts import Prompt
+from harness.load import outcomes
+from harness.load.prompts import Prompt
+from harness.load.spool import Frame
 from harness.records import Outcome
-from harness.spool import Frame
 
 PROMPT = Prompt("p", 2, text="x")
 TOKEN = b'{"event":"message","data":[{"generated_text":"a","tokens":{"id":1}}]}\n'

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from harness import bootstrap
-from harness.percentiles import min_samples, percentile_of, supports
+from harness.measure import bootstrap
+from harness.measure.percentiles import min_samples, percentile_of, supports
 
 median = functools.partial(np.percentile, q=50)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import prompts
 from harness.config import DatasetConfig, DatasetFormat
-from harness.prompt_files import DatasetError
+from harness.load import prompts
+from harness.load.prompt_files import DatasetError
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "data"
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import records, spool
+from harness import records
+from harness.load import spool
+from harness.load.spool import Frame, SpoolWriter
 from harness.records import Outcome, RecordsError, RequestRecord
-from harness.spool import Frame, SpoolWriter
 
 FULL = RequestRecord(
     index=0,

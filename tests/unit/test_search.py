@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from harness import search
 from harness.config import SearchConfig, SearchMode
-from harness.metrics import Metrics
-from harness.search import Answer, Step
+from harness.measure.metrics import Metrics
+from harness.run import search
+from harness.run.search import Answer, Step
 
 
 def run(config: SearchConfig, share_at, num_requests: int = 500, tokens_at=lambda rate: rate) -> search.SearchResult:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.sse import Event, SseDecoder
+from harness.load.sse import Event, SseDecoder
 
 
 def decode(stream: bytes) -> list[Event]:

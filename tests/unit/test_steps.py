@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from harness import steps
-from harness.steps import StepsPage
+from harness.observe import steps
+from harness.observe.steps import StepsPage
 
 
 def columns(first: int, count: int) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness import run_folder
-from harness.report.sweep_page import write_sweep_report
 from harness.sweep import collect, plan, progress, reservation, session, table, variant
+from harness.sweep.page import write_sweep_report
 from harness.sweep.plan import PlannedVariant, SweepPlan
 from harness.sweep.table import SweepRow
 from harness.sweep.variant import VariantResult

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.sweep_page import write_sweep_report
 from harness.sweep import table
+from harness.sweep.page import write_sweep_report
 from harness.sweep.table import SweepRow
 
 KNOBS = ["serving.batch.decode"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness import telemetry
-from harness.telemetry import MachineUse
+from harness.observe import telemetry
+from harness.observe.telemetry import MachineUse
 
 
 def row(time_s: float, busy_s: float, server_s: float, memory_mb: float) -> dict:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import timeline
+from harness.measure import timeline
 from harness.records import Outcome, RequestRecord
 from tests.unit.report_for_tests import request
 

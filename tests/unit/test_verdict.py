@@ -5,7 +5,7 @@ from captures_for_tests import random_rows, write_capture
 from rich.console import Console
 
 from harness.accuracy import compare_folders
-from harness.metrics import Metrics, flat
+from harness.measure.metrics import Metrics, flat
 from harness.report import AccuracyStatus, PointView, RunView, judge, print_verdict
 from harness.report.view import figure, number
 

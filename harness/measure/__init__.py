@@ -1,0 +1,1 @@
+"""Records into figures: pure functions without I/O."""

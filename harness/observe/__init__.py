@@ -1,0 +1,1 @@
+"""What is seen beside the requests: the machine, the server's steps, figures over time."""

@@ -1,0 +1,158 @@
+"""One run from a ready server to a verdict: timed points, logits task, reference, then files, MLflow and table.
+
+Whatever ends it early, what was gathered is written and tracked, marked incomplete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.accuracy import reference, task
+from harness.accuracy.errors import UnusableInput
+from harness.accuracy.legacy import export_legacy
+from harness.accuracy.manifest import add_to_manifest
+from harness.accuracy.rows_file import FILE_NAME as ROWS_FILE
+from harness.accuracy.rows_file import write_rows
+from harness.accuracy.task import LogitsResult
+from harness.config import HarnessConfig, SearchMode
+from harness.load import arrivals
+from harness.load.arrivals import Schedule
+from harness.load.generator import INTERRUPTED, LoadProgress, OnProgress
+from harness.run import search, timed_point
+from harness.run.info import RunInfo
+from harness.run.progress import Display
+from harness.run.results import Results, write_search
+from harness.run.timed_point import Point
+from harness.server import Server, ServerError
+from harness.tracking.tracker import Tracker
+
+LEGACY_DIR = "file_npy"
+EXIT_OK = 0
+EXIT_VERDICT = 1
+EXIT_SERVER = 3
+EXIT_INTERRUPTED = 130
+
+_LINES_EVERY_S = 10.0  # where there is no terminal to redraw a line on
+
+
+class Run:
+    """Gathers results and concludes exactly once, however it ends."""
+
+    def __init__(self, config: HarnessConfig, info: RunInfo, tracker: Tracker | None, console: Console) -> None:
+        self._config = config
+        self._info = info
+        self._console = console
+        self._results = Results(config, info, tracker, console)
+
+    def measure(self, server: Server) -> int:
+        """Time every point, check the logits of the same processes, and conclude. Returns the exit status."""
+        self._time(server)
+        last = self._results.points[-1]
+        if not last.complete:
+            reason = last.load.incomplete_reason
+            return self.abandon(reason, EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_SERVER)
+        if self._config.accuracy.enabled:
+            self._results.logits = self._check(server)
+        server.stop()
+        return EXIT_OK if self._results.conclude("") else EXIT_VERDICT
+
+    def abandon(self, reason: str, status: int) -> int:
+        """Keep and track what was gathered, marked incomplete; returns `status`."""
+        self._results.conclude(reason)
+        return status
+
+    def _time(self, server: Server) -> None:
+        workload, run_dir = self._config.workload, self._info.run_dir
+        with Display(self._console) as display:
+            display.show(f"warming up with {workload.num_warmup} requests", 0, 0)
+            timed_point.warm_up(workload, server, run_dir)
+        if workload.search.mode is not SearchMode.off:
+            self._search(server)
+            return
+        planned = arrivals.schedules(workload)
+        for number, (rate, schedule) in enumerate(planned.items()):
+            folder = run_dir if len(planned) == 1 else run_dir / f"point-{number}_x{rate:g}"
+            if not self._point(server, rate, schedule, folder).complete:
+                return
+
+    def _search(self, server: Server) -> None:
+        """Let the search choose one rate after the other, each a window against the same warm server."""
+        workload, run_dir = self._config.workload, self._info.run_dir
+        least = max(workload.search.min_rate, arrivals.least_rate(workload.arrivals))
+        chosen = search.create(dataclasses.replace(workload.search, min_rate=least))
+        rates: list[float] = []
+        while (rate := chosen.next_rate()) is not None:
+            schedule = arrivals.window_schedule(workload, rate, rates.count(rate))
+            rates.append(rate)
+            point = self._point(server, rate, schedule, run_dir / f"window-{len(rates):02}_x{rate:g}")
+            point.window = len(rates)
+            if not point.complete:
+                return
+            chosen.add(rate, point.metrics)
+            self._results.search = chosen.result()
+            write_search(run_dir / "search.json", self._results.search)
+
+    def _point(self, server: Server, rate: float, schedule: Schedule, folder: Path) -> Point:
+        with Display(self._console, _LINES_EVERY_S) as display:
+            on_progress = _show_load(display, f"X={rate:g}")
+            workload, npu_ids = self._config.workload, self._info.npu_ids
+            point = timed_point.run_point(workload, server, rate, schedule, folder, on_progress, npu_ids)
+        self._results.points.append(point)
+        return point
+
+    def _check(self, server: Server) -> LogitsResult:
+        captured = server.captured_dir
+        if captured is None:
+            raise ServerError(f"{server.url} captures no logits (accuracy.enabled=true)")
+        try:
+            finished = self._capture(server, captured)
+            return self._compare(server, captured, finished)
+        except UnusableInput as error:
+            return LogitsResult(self._config.accuracy.num_prompts, 0, problems=[str(error)])
+
+    def _capture(self, server: Server, captured: Path) -> int:
+        """Have the server write its rows, then end it; returns how many prompts finished."""
+        accuracy, info = self._config.accuracy, self._info
+        with Display(self._console, _LINES_EVERY_S) as display:
+            stored, on_progress = reference.stored(accuracy), _show_load(display, "logits task")
+            finished = task.capture(self._config, server, stored, info.batch_size, info.run_dir, on_progress)
+        server.stop()
+        task.describe(self._config, server, captured, self._made_by)
+        if accuracy.export_legacy:
+            export_legacy(captured, info.run_dir / LEGACY_DIR)
+        return finished
+
+    def _compare(self, server: Server, captured: Path, finished: int) -> LogitsResult:
+        accuracy, info = self._config.accuracy, self._info
+        with Display(self._console, _LINES_EVERY_S) as display:
+            base = reference.obtain(accuracy, server, captured, info.run_dir, display.show)
+        made = info.run_dir / reference.FOLDER
+        if made.is_dir():
+            add_to_manifest(made, self._made_by)
+        result = task.compare(self._config, finished, base, captured, info.served_dtype)
+        if result.comparison:
+            write_rows(info.run_dir / ROWS_FILE, result.comparison.table)
+            rate = result.comparison.metrics.allclose_pass_rate
+            add_to_manifest(captured, {"compared_with": accuracy.reference, "allclose_pass_rate": rate})
+        return result
+
+    @property
+    def _made_by(self) -> dict[str, str]:
+        """Which run a folder of logits belongs to."""
+        return {"run": f"{self._info.name}/{self._info.run_dir.name}", "config_digest": self._info.config_digest}
+
+
+def _show_load(display: Display, label: str) -> OnProgress:
+    def show(progress: LoadProgress) -> None:
+        rate = progress.chunks / progress.elapsed_s if progress.elapsed_s else 0.0
+        display.show(
+            f"{label}: sent {progress.sent}, first token {progress.first_token}, failed {progress.failed}, "
+            f"{rate:.0f} tokens/s; done",
+            progress.finished,
+            progress.total,
+        )
+
+    return show
