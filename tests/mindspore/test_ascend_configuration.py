@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sequences_for_tests import decode_batch, generate, prefill_batch, random_sequences, rows
 
 from conf.preflight import compose_config
 from serving.config import ModelShape, StackConfig, WeightSource
 from serving.weights.served_folder import announce
+from tests.support.sequences import decode_batch, generate, prefill_batch, random_sequences, rows
 
 pytestmark = pytest.mark.mindspore
 

@@ -1,14 +1,14 @@
-"""The CPU stand-ins against operators_for_tests: calls, shapes and results as the Ascend operators' documents say."""
+"""The CPU stand-ins against support/operators.py: calls, shapes and results as the Ascend operators' documents say."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import operators_for_tests as expected
 import pytest
 
 from serving.config import DeviceConfig
+from tests.support import operators as expected
 
 pytestmark = pytest.mark.mindspore
 DIM = 16

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutations_for_tests import BATCH_MUTATIONS, Mutant, Victim, swapped_rows
-from served_for_tests import Prompt, check, serve
 
 from harness.accuracy import compare_folders, meets_bar
 from harness.accuracy.sentence import first_not_passed
 from serving.config import Policy, StackConfig
 from serving.link.step import StepKind
+from tests.support.mutations import BATCH_MUTATIONS, Mutant, Victim, swapped_rows
+from tests.support.served import Prompt, check, serve
 
 pytestmark = pytest.mark.mindspore
 VICTIM_TOKEN = 500

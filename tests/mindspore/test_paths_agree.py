@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sequences_for_tests import decode_batch, generate, prefill_batch, random_sequences, rows
 
 from serving.config import StackConfig
 from serving.link.step import StepKind
 from serving.model.graph_shapes import GraphPlan
+from tests.support.sequences import decode_batch, generate, prefill_batch, random_sequences, rows
 
 pytestmark = pytest.mark.mindspore
 CLOSE = {"atol": 2e-5, "rtol": 0}

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from weight_files_for_tests import (
+
+from serving.config import ModelShape, RopeRows
+from serving.weights.errors import ModelError
+from serving.weights.pointer import open_files, open_weights
+from serving.weights.seeded import SeededWeights
+from serving.weights.tensor import Weights
+from tests.support.weight_files import (
     Arrays,
     interleaved,
     write_bfloat16,
@@ -17,12 +23,6 @@ from weight_files_for_tests import (
     write_hugging_face,
     write_meta,
 )
-
-from serving.config import ModelShape, RopeRows
-from serving.weights.errors import ModelError
-from serving.weights.pointer import open_files, open_weights
-from serving.weights.seeded import SeededWeights
-from serving.weights.tensor import Weights
 
 pytestmark = pytest.mark.mindspore
 SHAPE = ModelShape(vocab_size=96, hidden_size=48, intermediate_size=80, num_layers=2, num_heads=4, num_kv_heads=2)

@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from weight_files_for_tests import (
+
+from serving.config import ModelShape
+from serving.memory.plan import LOAD_PEAK, num_parameters
+from serving.weights.folder import config_json
+from serving.weights.seeded import SeededWeights
+from tests.support.weight_files import (
     Arrays,
     write_bfloat16,
     write_checkpoint,
@@ -21,11 +26,6 @@ from weight_files_for_tests import (
     write_hugging_face,
     write_meta,
 )
-
-from serving.config import ModelShape
-from serving.memory.plan import LOAD_PEAK, num_parameters
-from serving.weights.folder import config_json
-from serving.weights.seeded import SeededWeights
 
 pytestmark = pytest.mark.mindspore
 SHAPE = ModelShape(
@@ -57,7 +57,7 @@ def peaks(tmp_path_factory: pytest.TempPathFactory, own_folder: None) -> dict[st
     wide: Any = {name: weight.astype(np.float32) for name, weight in weights.items()}
     paths["bfloat16"] = write_bfloat16(tmp / "b.safetensors", wide)
     (tmp / "config.json").write_text(json.dumps(config_json(SHAPE, 16)))
-    script = Path(__file__).with_name("peak_memory_for_tests.py")
+    script = Path(__file__).parents[1] / "support" / "peak_memory.py"
     sources = [f"{kind}={KINDS[kind][0]}={path}" for kind, path in paths.items()]
     command = [sys.executable, str(script), str(tmp / "config.json"), *sources]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp)

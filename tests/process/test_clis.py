@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from load_for_tests import Reference
-from stack_for_tests import expected_text, expected_tokens, running_stack
 
 from harness import records
 from harness.records import Outcome, RequestRecord
 from harness.tracking.store import default_uri
 from harness.tracking.tracked_run import RunStatus, TrackedRun
 from harness.tracking.tracker import Tracker
+from tests.support.load import Reference
+from tests.support.stack import expected_text, expected_tokens, running_stack
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]

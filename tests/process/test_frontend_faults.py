@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
-from stack_for_tests import MODEL, RunningStack, expected_text, expected_tokens, running_stack
+
+from tests.support.stack import MODEL, RunningStack, expected_text, expected_tokens, running_stack
 
 pytestmark = pytest.mark.process
 GREEDY = {"do_sample": "False"}

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from stack_for_tests import RunningStack, expected_text, expected_tokens, running_stack
+
+from tests.support.stack import RunningStack, expected_text, expected_tokens, running_stack
 
 pytestmark = pytest.mark.process
 PROMPT = "Hang the line:then wait"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from stack_for_tests import MODEL, RunningStack, expected_text, expected_tokens, running_stack
+
+from tests.support.stack import MODEL, RunningStack, expected_text, expected_tokens, running_stack
 
 pytestmark = pytest.mark.process
 PROMPT = "A plumb line"

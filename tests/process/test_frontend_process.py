@@ -11,7 +11,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from stack_for_tests import await_phase, running_stack, spawn, write_config
+
+from tests.support.stack import await_phase, running_stack, spawn, write_config
 
 pytestmark = pytest.mark.process
 LINK = {"PLUMBLINE_LINK_TOKEN": "t", "PLUMBLINE_SHM_PREFIX": "plumbline-test-"}

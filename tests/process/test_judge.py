@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from load_for_tests import TTFT_MS, OddServer, Reference, reply
 
 from harness import judge, records
+from tests.support.load import TTFT_MS, OddServer, Reference, reply
 
 pytestmark = pytest.mark.process
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from load_for_tests import ITL_MS, TTFT_MS, Reference
 from mlflow import MlflowClient
-from stack_for_tests import MODEL, expected_text, running_stack
 from test_launch import Launch, assert_accounted, metrics_of
 
 from harness import records
+from tests.support.load import ITL_MS, TTFT_MS, Reference
+from tests.support.stack import MODEL, expected_text, running_stack
 
 pytestmark = pytest.mark.process
 EXTERNAL = ("experiment=smoke", "serving=external", "accuracy=none", "workload.dataset.lengths_path=''")

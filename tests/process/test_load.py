@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from load_for_tests import TTFT_MS, Reference, constant, outcomes, plan
 from scipy import stats
 
 from harness.config import ArrivalConfig, ArrivalProcess
 from harness.load import arrivals, generator
 from harness.records import Outcome
+from tests.support.load import TTFT_MS, Reference, constant, outcomes, plan
 
 pytestmark = pytest.mark.process
 
@@ -141,11 +141,11 @@ def child_named(name: str) -> int:
 def test_workers_end_when_their_parent_is_killed_and_the_spool_remains(reference: Reference, tmp_path: Path) -> None:
     code = f"""
 import sys
-sys.path[:0] = [{str(Path(__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
-from load_for_tests import constant, plan
-from harness import load
-load.run(plan({reference.url!r}, constant(50, 500)), Path({str(tmp_path)!r}), lambda p: print(p.finished, flush=True))
+from tests.support.load import constant, plan
+from harness.load import generator
+generator.run(plan({reference.url!r}, constant(50, 500)), Path({str(tmp_path)!r}), lambda p: print(p.finished, flush=True))
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from load_for_tests import END, OddServer, constant, outcomes, plan, reply
 
 from harness.load import generator
+from tests.support.load import END, OddServer, constant, outcomes, plan, reply
 
 pytestmark = pytest.mark.process
 

@@ -22,8 +22,8 @@ from harness.measure import window_series
 from harness.run import tracked
 from harness.tracking import RunStatus, TrackedRun, open_tracker
 from harness.tracking.tracked_run import numbers
-from tests.process.browser_for_tests import LAPTOP, browser, needs_browser
-from tests.unit.report_for_tests import point, run
+from tests.support.browser import LAPTOP, browser, needs_browser
+from tests.support.report import point, run
 
 pytestmark = [pytest.mark.process, needs_browser]
 SIZES = (1, 2, 4, 8, 16)

@@ -11,8 +11,8 @@ import pytest
 from harness.report import evidence, write_report
 from harness.sweep.page import write_sweep_report
 from harness.sweep.table import SweepRow, mark
-from tests.process.browser_for_tests import LAPTOP, PHONE, browser, needs_browser
-from tests.unit.report_for_tests import point, run
+from tests.support.browser import LAPTOP, PHONE, browser, needs_browser
+from tests.support.report import point, run
 
 pytestmark = [pytest.mark.process, needs_browser]
 # The narrowest text of the charts, as drawn, and what is wider than the page.

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from stack_for_tests import ROOT
+
+from tests.support.stack import ROOT
 
 pytestmark = pytest.mark.process
 

@@ -18,10 +18,10 @@ import openai
 import orjson
 import psutil
 import pytest
-from stack_for_tests import MODEL, ROOT, expected_text
 
 from serving.config import ModelKind, StackConfig, WeightSource
 from serving.processes.supervisor import Supervisor
+from tests.support.stack import MODEL, ROOT, expected_text
 
 pytestmark = pytest.mark.process
 
