@@ -145,7 +145,8 @@ sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
 from tests.support.load import constant, plan
 from harness.load import generator
-generator.run(plan({reference.url!r}, constant(50, 500)), Path({str(tmp_path)!r}), lambda p: print(p.finished, flush=True))
+folder = Path({str(tmp_path)!r})
+generator.run(plan({reference.url!r}, constant(50, 500)), folder, lambda p: print(p.finished, flush=True))
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
