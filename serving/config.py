@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+
+CACHE_VARIABLE = "PLUMBLINE_CACHE_DIR"
 
 
 class Policy(StrEnum):
@@ -187,6 +191,11 @@ class StackConfig:
     device: DeviceConfig = field(default_factory=DeviceConfig)
     run_dir: str = ""  # where logs, captured logits and the agent's own folder go
     cache_dir: str = ""  # where downloads, converted weights and compiled graphs are kept between runs
+
+
+def cache_dir() -> Path:
+    """Where this machine keeps what is made once: PLUMBLINE_CACHE_DIR, else a folder of the user's."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "plumbline")
 
 
 def decode_buckets(batch: BatchConfig) -> list[int]:

@@ -18,22 +18,20 @@ from rich.console import Console
 from harness import run_folder
 from harness.sweep import plan as plans
 from harness.sweep import progress, variant
-from harness.sweep.plan import SweepPlan
+from harness.sweep.plan import PlannedVariant, SweepPlan
 from harness.sweep.variant import VariantResult
 
 EXIT_CRASHED = 3  # as for a process that died
 _LOOK_EVERY_S = 1.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Place:
     """Where a variant stands in its sweep."""
 
     sweep_dir: Path
     run_dir: Path
-    number: int
-    overrides: list[str]
-    digest: str
+    number: int  # from 0
 
 
 def begin(folder: Path, plan: SweepPlan, resume: bool, console: Console) -> Path:
@@ -53,14 +51,16 @@ def begin(folder: Path, plan: SweepPlan, resume: bool, console: Console) -> Path
     return sweep_dir
 
 
-def run_variant(place: Place, resume: bool, console: Console, work: Callable[[], int]) -> VariantResult:
+def run_variant(
+    place: Place, planned: PlannedVariant, resume: bool, console: Console, work: Callable[[], int]
+) -> VariantResult:
     """Run one variant unless it was finished before; whatever goes wrong in it is recorded and the sweep goes on.
 
     `work` returns the exit status of a single run. Ctrl-C passes, and leaves the variant to be run again.
     """
-    earlier = variant.finished_before(place.run_dir, place.digest) if resume else None
+    earlier = variant.finished_before(place.run_dir, planned.digest) if resume else None
     if earlier is not None:
-        _say(console, f"variant {place.number} was finished before: {' '.join(place.overrides)}")
+        _say(console, f"variant {place.number} was finished before: {' '.join(planned.overrides)}")
         return earlier
     variant.set_aside(place.run_dir)
     started_s = time.monotonic()
@@ -73,8 +73,8 @@ def run_variant(place: Place, resume: bool, console: Console, work: Callable[[],
     found = variant.metrics_of(place.run_dir)
     result = VariantResult(
         place.number,
-        place.overrides,
-        place.digest,
+        planned.overrides,
+        planned.digest,
         status,
         time.monotonic() - started_s,
         reason or str(found.get("incomplete_reason", "it left no metrics.json")),

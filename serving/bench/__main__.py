@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -15,21 +14,19 @@ from typing import Any
 from serving.bench import idle, ladder, real_model, waiting
 from serving.bench.judge_stream import BadAnswer
 from serving.bench.tool import ToolFailed
-from serving.config import Fake
+from serving.config import Fake, cache_dir
 from serving.processes.supervisor import ServingError
 
 PARTS = ("wait", "ladder", "idle", "model")
-CACHE_VARIABLE = "PLUMBLINE_CACHE_DIR"
 
 
 def run(parts: list[str], num_rounds: int, folder: Path) -> dict[str, Any]:
     """The figures of the parts asked for; those of others are null."""
-    cache_dir = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "plumbline")
     measures: dict[str, Callable[[], Any]] = {
         "wait": lambda: waiting.measure(folder, num_rounds),
         "ladder": lambda: ladder.measure(folder, num_rounds),
         "idle": lambda: idle.measure(folder, ladder.IDLE_S),
-        "model": lambda: real_model.measure(folder, cache_dir, num_rounds),
+        "model": lambda: real_model.measure(folder, cache_dir(), num_rounds),
     }
     return {part: measures[part]() if part in parts else None for part in PARTS}
 

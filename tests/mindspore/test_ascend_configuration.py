@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conf.preflight import compose_config
+from cli.compose import compose_config
 from serving.config import ModelShape, StackConfig, WeightSource
 from serving.weights.served_folder import announce
 from tests.support.sequences import decode_batch, generate, prefill_batch, random_sequences, rows

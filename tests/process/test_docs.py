@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.preflight import CONFIG_DIR, compose_config, variants
+from cli.compose import CONFIG_DIR, compose_config, variants
 
 ROOT = Path(__file__).parents[2]
 HOW_TOS = ("tune-batch-and-block", "prove-accuracy", "compare-with-another-server")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import launch
+from cli import launch
 
 BAD = {
     "model=nope": "model=nope: no such option; known:",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from conf.preflight import CONFIG_DIR, ConfigError, compose_config, quoted, spelled_out, variants
+from cli.compose import CONFIG_DIR, ConfigError, compose_config, quoted, spelled_out, variants
 from serving.config import Policy
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import acceptance
-from conf.preflight import compose_config
+from cli import acceptance
+from cli.compose import compose_config
 from harness.acceptance import archive, step_fit, step_table, summary
 from harness.observe import steps
 from serving.config import StackConfig

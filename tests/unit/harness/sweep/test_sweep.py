@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,9 +52,12 @@ def text_of(one: Console) -> str:
 
 def place(sweep_dir: Path, number: int) -> session.Place:
     run_dir = sweep_dir / str(number)
-    (run_dir / ".hydra").mkdir(parents=True, exist_ok=True)
-    planned = PLAN.variants[number]
-    return session.Place(sweep_dir, run_dir, number, planned.overrides, planned.digest)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    return session.Place(sweep_dir, run_dir, number)
+
+
+def run(at: session.Place, shown: Console, work: Callable[[], int]) -> VariantResult:
+    return session.run_variant(at, PLAN.variants[at.number], True, shown, work)
 
 
 def finishing(run_dir: Path, tokens_per_s: float, status: int = 0, reason: str = ""):
@@ -100,26 +104,26 @@ def test_a_failing_variant_is_recorded_and_an_interrupted_sweep_goes_on(tmp_path
     sweep_dir = session.begin(tmp_path, PLAN, True, shown)
     assert sweep_dir.parent == tmp_path and sweep_dir.name.endswith("_sweep") and "at least 30 s left" in text_of(shown)
     at = [place(sweep_dir, number) for number in range(3)]
-    good = session.run_variant(at[0], True, shown, finishing(at[0].run_dir, 10.0))
+    good = run(at[0], shown, finishing(at[0].run_dir, 10.0))
     assert (good.exit_status, good.complete) == (0, True)
 
     def crash() -> int:
         (at[1].run_dir / "half.log").write_text("so far")
         raise RuntimeError("out of memory\nand a long story")
 
-    bad = session.run_variant(at[1], True, shown, crash)
+    bad = run(at[1], shown, crash)
     assert (bad.exit_status, bad.reason) == (3, "RuntimeError: out of memory")
     assert "Traceback" in (at[1].run_dir / "error.log").read_text()
     assert "2 of 3 variants ended, 1 of them failed" in text_of(shown)
     with pytest.raises(KeyboardInterrupt):
-        session.run_variant(at[2], True, shown, lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        run(at[2], shown, lambda: (_ for _ in ()).throw(KeyboardInterrupt))
 
     again = console()
     assert session.begin(tmp_path, PLAN, True, again) == sweep_dir
     assert "goes on with the interrupted sweep" in text_of(again)
-    untouched = session.run_variant(at[0], True, again, lambda: pytest.fail("was finished before"))
+    untouched = run(at[0], again, lambda: pytest.fail("was finished before"))
     assert untouched == good
-    repaired = session.run_variant(at[1], True, again, finishing(at[1].run_dir, 20.0))
+    repaired = run(at[1], again, finishing(at[1].run_dir, 20.0))
     assert repaired.complete and (at[1].run_dir / "attempt-1" / "half.log").read_text() == "so far"
     assert session.begin(tmp_path, PLAN, False, again) != sweep_dir
 
@@ -146,8 +150,8 @@ def test_no_folder_is_given_twice(tmp_path: Path) -> None:
 def test_another_configuration_in_the_same_place_is_run(tmp_path: Path) -> None:
     at = place(tmp_path, 0)
     plan.save(tmp_path, PLAN)
-    session.run_variant(at, True, console(), finishing(at.run_dir, 10.0))
-    assert variant.finished_before(at.run_dir, at.digest) is not None
+    run(at, console(), finishing(at.run_dir, 10.0))
+    assert variant.finished_before(at.run_dir, PLAN.variants[0].digest) is not None
     assert variant.finished_before(at.run_dir, "another") is None
 
 
@@ -226,7 +230,7 @@ def test_the_report_marks_accuracy_failures_and_what_never_ran(tmp_path: Path) -
     plan.save(tmp_path, PLAN)
     for number, status in ((0, 0), (1, 1)):
         at = place(tmp_path, number)
-        session.run_variant(at, True, console(), finishing(at.run_dir, 10.0 * (number + 1), status))
+        run(at, console(), finishing(at.run_dir, 10.0 * (number + 1), status))
     rows = collect.rows(tmp_path, PLAN)
     html = write_sweep_report(tmp_path, "smoke: sweep", rows, PLAN.knobs, "outputs/x").read_text()
     assert "1 of 3 passed" in html and "✗ accuracy" in html and "✗ not run" in html

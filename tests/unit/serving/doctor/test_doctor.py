@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from conf.preflight import compose_config
+from cli.compose import compose_config
 from serving.config import StackConfig
 from serving.doctor import versions
 from serving.doctor.check_ascend import memory_limit_bytes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.preflight import compose_config
+from cli.compose import compose_config
 from serving.config import BatchConfig, CacheConfig, DeviceConfig, ModelShape, PrefillConfig, StackConfig
 from serving.memory.fit import Available, DoesNotFit, available, fit, known_shape, require
 from serving.memory.graphs import graphs_bytes

@@ -1,6 +1,7 @@
-"""Sweeps as launch.py sees them: a folder to work in, a variant in its place, an end. It starts no server itself.
+"""Sweeps: a folder to work in, each variant in its place, an end.
 
-Variants run where Hydra's launcher puts them: one after the other in this process, or each in a process of its own.
+A grid runs here, one variant after the other, each as it was composed and checked. Hydra starts the variants where
+they run in other processes or where a search chooses them: it then composes each anew from the same overrides.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Any
 
 from rich.console import Console
 
-from conf import preflight, secrets
-from conf.preflight import ConfigError, Engines
+from cli import compose
+from cli.compose import ConfigError, Engines, Job
+from cli.configs import shown_params
+from cli.job import run_info, start_job
 from conf.schema import PlumblineConfig
 from harness.load.arrivals import schedules
 from harness.run.environment import git
@@ -26,18 +29,10 @@ from harness.sweep import plan as plans
 from harness.sweep import reservation, session, slurm, tether
 from harness.sweep.conclude import conclude
 from harness.sweep.plan import PlannedVariant, SweepPlan
-from harness.tracking.tracked_run import flatten
+from harness.sweep.session import Place
 from harness.tracking.tracker import tracker_for
 
-ROOT = Path(__file__).parent
-
-
-@dataclass
-class Variant:
-    """One job of a multirun."""
-
-    overrides: list[str]
-    config: PlumblineConfig
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass
@@ -45,19 +40,21 @@ class Sweep:
     """A sweep whose folder is chosen and whose plan is kept in it."""
 
     folder: Path
+    overrides: list[str]  # as typed, with all values of what varies
     config: PlumblineConfig  # any variant's: of names, folders and tracking, which they share
     engines: Engines
     console: Console
 
-    def run(self, job: Callable[[], Any]) -> int:
-        """Let Hydra run all jobs, then report; returns the worst exit status, or that of an interruption."""
-        serial = self.engines.serial
+    def run(self, jobs: list[Job], ask_hydra: Callable[[list[str]], Any]) -> int:
+        """Run all variants, then report; returns the worst exit status, or that of an interruption."""
         self._cancel_jobs()  # of an earlier attempt that was killed
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a launcher's error with its traceback and exits
-        elsewhere = contextlib.nullcontext() if serial else session.watched(self.folder, self.console)
         try:
-            with elsewhere:
-                job()
+            if self.engines.serial and self.engines.grid:
+                for number, job in enumerate(jobs):
+                    place = Place(self.folder, self.folder / str(number), number)
+                    run_variant(place, job, self.engines, self.console)
+            else:
+                self._run_by_hydra(ask_hydra)
         except KeyboardInterrupt:
             tether.stop_variants()
             self._cancel_jobs()
@@ -69,6 +66,12 @@ class Sweep:
             self.console.print(f"error: the sweep ended early: {error}".splitlines()[0], markup=False, soft_wrap=True)
             return session.EXIT_CRASHED
         return self._conclude(interrupted=False)
+
+    def _run_by_hydra(self, ask_hydra: Callable[[list[str]], Any]) -> None:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a launcher's error with its traceback and exits
+        elsewhere = contextlib.nullcontext() if self.engines.serial else session.watched(self.folder, self.console)
+        with elsewhere:
+            ask_hydra(["-m", *self.overrides, f"hydra.sweep.dir={compose.quoted(self.folder)}"])
 
     def _cancel_jobs(self) -> None:
         """Leave no job of a cluster behind: nobody waits for it, and it would write where the next attempt does."""
@@ -85,24 +88,24 @@ class Sweep:
         return conclude(self.folder, tracker, interrupted, self.console)
 
 
-def begin(variants: list[Variant], overrides: list[str], console: Console) -> Sweep:
+def begin(jobs: list[Job], overrides: list[str], console: Console) -> Sweep:
     """Choose the sweep's folder: that of the same sweep if it was interrupted, else a new one.
 
     Raises ConfigError where variants that run at once would be in each other's way.
     """
-    engines, config = preflight.engines(overrides), variants[0].config
+    engines, config = compose.engines(overrides), jobs[0].config
     if not engines.serial:
         _check_apart(config)
     if engines.local and not engines.serial:
         os.environ[tether.PID_VARIABLE] = str(os.getpid())
     if engines.grid:
-        knobs = plans.swept_keys([variant.overrides for variant in variants])
-        planned = [_planned(variant) for variant in variants]
+        knobs = plans.swept_keys([job.overrides for job in jobs])
+        planned = [_planned(job) for job in jobs]
     else:
-        knobs, planned = preflight.varied_keys(overrides), []
+        knobs, planned = compose.varied_keys(overrides), []
     folder = Path(config.outputs_dir).resolve() / config.name
     plan = SweepPlan(config.name, planned, " ".join(git(ROOT).values()), knobs=knobs)
-    return Sweep(session.begin(folder, plan, config.resume, console), config, engines, console)
+    return Sweep(session.begin(folder, plan, config.resume, console), overrides, config, engines, console)
 
 
 def variant_name(sweep_dir: Path, overrides: list[str]) -> str:
@@ -111,29 +114,31 @@ def variant_name(sweep_dir: Path, overrides: list[str]) -> str:
     return (plans.variant_name(overrides, plan.knobs) if plan else "") or " ".join(overrides)
 
 
-def run_variant(
-    about: Any, config: PlumblineConfig, info: RunInfo, console: Console, start: Callable[[PlumblineConfig], int]
-) -> float | tuple[float, ...] | None:
-    """Run one variant in its place, with devices of its own; returns what a search optimises, None if it failed.
-
-    about: Hydra's configuration of this job.
-    """
-    assert info.sweep_dir is not None
-    engines = preflight.engines_of(about)
-    place = session.Place(info.sweep_dir, info.run_dir, about.job.num, list(about.overrides.task), info.config_digest)
+def run_variant(place: Place, job: Job, engines: Engines, console: Console) -> float | tuple[float, ...] | None:
+    """Run one variant in its place, with devices of its own; returns what a search optimises, None if it failed."""
+    place.run_dir.mkdir(parents=True, exist_ok=True)
+    info = run_info(job.config, place.run_dir, place.sweep_dir, variant_name(place.sweep_dir, job.overrides))
     if not engines.serial:
         tether.interrupt_with_parent()
+    planned = PlannedVariant(job.overrides, info.config_digest)
     with contextlib.ExitStack() as held:
         if engines.local and not engines.serial:
-            config = _with_devices(config, info.sweep_dir, held, console)
-        result = session.run_variant(place, config.resume, console, lambda: start(config))
-    return session.objective(result, info.run_dir, config.sweep.objectives)
+            job = dataclasses.replace(job, config=_with_devices(job.config, place.sweep_dir, held, console))
+        result = session.run_variant(place, planned, job.config.resume, console, lambda: start_job(job, info, console))
+    return session.objective(result, place.run_dir, job.config.sweep.objectives)
 
 
-def _planned(variant: Variant) -> PlannedVariant:
-    digest = config_digest(secrets.redacted(flatten(dataclasses.asdict(variant.config))))
-    load_s = sum(schedule.floor_s for schedule in schedules(variant.config.workload).values())
-    return PlannedVariant(variant.overrides, digest, load_s)
+def _start_checked(place: Place, planned: PlannedVariant, job: Job, info: RunInfo, console: Console) -> int:
+    """Run it only if it is what was checked: another process composes anew, where files may have changed since."""
+    plan = plans.load(place.sweep_dir)
+    if plan and plan.variants and planned.digest not in plan.digests:
+        raise ConfigError("the configuration is no longer the one that was checked when the sweep began")
+    return start_job(job, info, console)
+
+
+def _planned(job: Job) -> PlannedVariant:
+    load_s = sum(schedule.floor_s for schedule in schedules(job.config.workload).values())
+    return PlannedVariant(job.overrides, config_digest(shown_params(job.config)), load_s)
 
 
 def _check_apart(config: PlumblineConfig) -> None:

@@ -7,13 +7,13 @@ variant of a sweep is composed first. This module knows Hydra and OmegaConf, not
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException
@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.schema import PlumblineConfig, register
 
-CONFIG_DIR = Path(__file__).parent
+CONFIG_DIR = Path(__file__).parents[1] / "conf"
 SHORT_FORMS = {"layers=": "model.shape.num_layers="}
 OPEN_KEYS = ("device.environment.", "workload.slos.")  # mappings whose names are the user's own
 
@@ -60,8 +60,8 @@ def variants(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
         return [list(overrides)]
     if not engines(overrides).grid:
         return [[override for sweep in parsed for override in _representative(sweep)]]
-    # Hydra's own sweeper splits, so that what is checked is what runs.
-    return [list(job) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for job in batch]
+    # As Hydra's own grid does: what was typed last for a key counts.
+    return [list(values) for values in itertools.product(*{o.get_key_element(): _values(o) for o in parsed}.values())]
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,36 @@ def varied_keys(overrides: Sequence[str]) -> list[str]:
     return [override.get_key_element() for override in parsed if override.is_sweep_override()]
 
 
-def compose_config(overrides: Sequence[str]) -> PlumblineConfig:
-    """The typed configuration of one job. Raises ConfigError."""
+@dataclass(frozen=True)
+class Job:
+    """One run or one variant of a sweep, composed."""
+
+    overrides: list[str]
+    composed: DictConfig  # as Hydra made it: what config.yaml keeps
+    config: PlumblineConfig
+
+
+def job(overrides: Sequence[str]) -> Job:
+    """Compose one job. Raises ConfigError."""
     register()
     try:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            return to_dataclasses(compose("config", overrides=list(overrides)))
+            composed = compose("config", overrides=list(overrides))
+            return Job(list(overrides), composed, to_dataclasses(composed))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error)) from None
+
+
+def compose_config(overrides: Sequence[str]) -> PlumblineConfig:
+    """The typed configuration alone. Raises ConfigError."""
+    return job(overrides).config
+
+
+def run_dir_of(overrides: Sequence[str]) -> Path | None:
+    """The folder that `hydra.run.dir=` asks for, if it was typed."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    typed = [override.value() for override in parsed if override.key_or_group == "hydra.run.dir"]
+    return Path(str(typed[-1])) if typed else None
 
 
 def to_dataclasses(composed: DictConfig) -> PlumblineConfig:
@@ -117,6 +139,16 @@ def to_dataclasses(composed: DictConfig) -> PlumblineConfig:
     config = OmegaConf.to_object(composed)
     assert isinstance(config, PlumblineConfig)
     return config
+
+
+def _values(override: Override) -> list[str]:
+    """One override for each value that a grid gives it."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"{override.input_line}: an interval needs a search: hydra/sweeper=search")
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _representative(override: Override) -> list[str]:

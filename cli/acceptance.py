@@ -18,7 +18,7 @@ from harness.run.info import RunInfo
 from serving.config import StackConfig
 from serving.doctor.examine import examine
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 def problems(config: PlumblineConfig) -> list[str]:
