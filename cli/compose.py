@@ -99,28 +99,28 @@ def varied_keys(overrides: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run or one variant of a sweep, composed."""
+class Composed:
+    """The configuration of one run or of one variant of a sweep."""
 
     overrides: list[str]
     composed: DictConfig  # as Hydra made it: what config.yaml keeps
     config: PlumblineConfig
 
 
-def job(overrides: Sequence[str]) -> Job:
+def compose_job(overrides: Sequence[str]) -> Composed:
     """Compose one job. Raises ConfigError."""
     register()
     try:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             composed = compose("config", overrides=list(overrides))
-            return Job(list(overrides), composed, to_dataclasses(composed))
+            return Composed(list(overrides), composed, to_dataclasses(composed))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error)) from None
 
 
 def compose_config(overrides: Sequence[str]) -> PlumblineConfig:
     """The typed configuration alone. Raises ConfigError."""
-    return job(overrides).config
+    return compose_job(overrides).config
 
 
 def run_dir_of(overrides: Sequence[str]) -> Path | None:

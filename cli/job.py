@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from cli import acceptance
-from cli.compose import ConfigError, Job
+from cli.check import Job
+from cli.compose import ConfigError
 from cli.configs import harness_config, shown_params, stack_config
 from cli.server import started
 from conf.schema import PlumblineConfig
@@ -34,21 +35,22 @@ def start_job(job: Job, info: RunInfo, console: Console) -> int:
     point_latest_at(info.run_dir, Path(config.outputs_dir))
     console.print(f"{config.name} → {info.run_dir} {info.variant}".strip(), markup=False, soft_wrap=True)
     with acceptance.packed(config, stack_config(config, info.run_dir), info, console):
-        code = run_job(config, info, console)
+        code = run_job(job, info, console)
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     return code
 
 
-def run_job(config: PlumblineConfig, info: RunInfo, console: Console) -> int:
+def run_job(job: Job, info: RunInfo, console: Console) -> int:
     """One variant from start to verdict; returns its exit status and leaves no process behind."""
+    config = job.config
     tracker = tracker_for(config.tracking, Path(config.outputs_dir))
-    run = Run(harness_config(config), info, tracker, console)
+    run = Run(harness_config(config), job.work, info, tracker, console)
     try:
         # MLflow takes seconds to import: that is done by the time the stack is up, so never beside a timed request.
         with ThreadPoolExecutor(1) as pool:
             warming = pool.submit(tracker.warm) if tracker else None
-            with started(config, info.run_dir, console) as server:
+            with started(config, job.work, info.run_dir, console) as server:
                 if warming:
                     warming.exception()  # a store that is gone by now is told of when the run is sent
                 return run.measure(server)

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from cli import compose, sweep
-from cli.check import check
-from cli.compose import ConfigError, Job
+from cli.check import Job, check, checked
+from cli.compose import Composed, ConfigError
 from cli.job import EXIT_BAD_INPUT, run_info, start_job
 from conf.schema import register
 from harness.run.run import EXIT_INTERRUPTED
@@ -31,7 +31,7 @@ def hydra_job(composed: DictConfig) -> float | tuple[float, ...] | None:
     """A variant that one of Hydra's launchers or sweepers starts; returns what a search is to optimise."""
     about = HydraConfig.get()
     place = Place(Path(about.sweep.dir).resolve(), Path(about.runtime.output_dir), about.job.num)
-    job = Job(list(about.overrides.task), composed, compose.to_dataclasses(composed))
+    job = checked(Composed(list(about.overrides.task), composed, compose.to_dataclasses(composed)))
     return sweep.run_variant(place, job, compose.engines_of(about), Console(highlight=False))
 
 

@@ -12,13 +12,12 @@ from rich.console import Console
 
 from cli import stack
 from cli.compose import ConfigError
-from cli.configs import harness_config, stack_config
+from cli.configs import stack_config
 from conf.schema import PlumblineConfig
-from harness.accuracy import task
 from harness.config import ReferenceKind
-from harness.load import prompts
-from harness.load.arrivals import schedules
+from harness.load.prompts import Prompt
 from harness.run.progress import Display
+from harness.run.work import Work
 from harness.server import ExternalServer, Server, ServerError
 from serving.config import ModelKind
 from serving.processes.supervisor import ServingError, Supervisor
@@ -76,7 +75,7 @@ class SupervisedServer:
 
 
 @contextlib.contextmanager
-def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterator[Server]:
+def started(config: PlumblineConfig, work: Work, run_dir: Path, console: Console) -> Iterator[Server]:
     """A server to measure: the one at serving.url, or a stack of our own that ends with the block."""
     if config.serving.external:
         yield ExternalServer(config.serving.url, config.model.name, config.serving.http.api_key)
@@ -90,7 +89,7 @@ def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterato
         with Display(console) as display:
             stack.prepare(supervisor, say, display.show, again)
             tokenizer = open_tokenizer(supervisor.stack)
-            check_prompts_fit(config, tokenizer)
+            check_prompts_fit(config, work, tokenizer)
             supervisor.start(display.show)
         yield SupervisedServer(
             supervisor,
@@ -101,17 +100,21 @@ def started(config: PlumblineConfig, run_dir: Path, console: Console) -> Iterato
         )
 
 
-def check_prompts_fit(config: PlumblineConfig, tokenizer: Tokenizer) -> None:
+def check_prompts_fit(config: PlumblineConfig, work: Work, tokenizer: Tokenizer) -> None:
     """Raise ConfigError naming the first prompt that with its output is longer than the context."""
-    dataset = config.workload.dataset
-    wanted = [(dataset, max(schedule.count for schedule in schedules(config.workload).values()))]
-    if config.accuracy.enabled:
-        wanted.append((task.dataset(harness_config(config)), config.accuracy.num_prompts))
-    for source, count in wanted:
-        for prompt in prompts.load(source, count, tokenizer.vocab_size):
+    for path, prompts in _all_prompts(config, work, tokenizer.vocab_size):
+        for prompt in prompts:
             length = len(prompt.token_ids or tokenizer.encode(prompt.text or "", tokenizer.adds_bos))
             if length + prompt.max_new_tokens > config.model.seq_length:
                 raise ConfigError(
-                    f"{source.path}: prompt {prompt.prompt_id} has {length} tokens and asks for "
+                    f"{path}: prompt {prompt.prompt_id} has {length} tokens and asks for "
                     f"{prompt.max_new_tokens} more; model.seq_length={config.model.seq_length} must hold both"
                 )
+
+
+def _all_prompts(config: PlumblineConfig, work: Work, vocab_size: int) -> Iterator[tuple[str, list[Prompt]]]:
+    """What the run will send, with the file it is from."""
+    yield config.workload.dataset.path, work.prompts.take(work.largest_count, vocab_size)
+    if work.logits_prompts is not None:
+        path = config.accuracy.dataset_path or config.workload.dataset.path
+        yield path, work.logits_prompts.take(config.accuracy.num_prompts, vocab_size)

@@ -17,11 +17,11 @@ from typing import Any
 from rich.console import Console
 
 from cli import compose
-from cli.compose import ConfigError, Engines, Job
+from cli.check import Job
+from cli.compose import ConfigError, Engines
 from cli.configs import shown_params
 from cli.job import run_info, start_job
 from conf.schema import PlumblineConfig
-from harness.load.arrivals import schedules
 from harness.run.environment import git
 from harness.run.info import RunInfo, config_digest
 from harness.run.run import EXIT_INTERRUPTED
@@ -137,7 +137,7 @@ def _start_checked(place: Place, planned: PlannedVariant, job: Job, info: RunInf
 
 
 def _planned(job: Job) -> PlannedVariant:
-    load_s = sum(schedule.floor_s for schedule in schedules(job.config.workload).values())
+    load_s = sum(schedule.floor_s for schedule in job.work.schedules.values())
     return PlannedVariant(job.overrides, config_digest(shown_params(job.config)), load_s)
 
 

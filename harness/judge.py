@@ -25,7 +25,7 @@ from harness.load import arrivals, generator, prompts
 from harness.load.arrivals import Schedule
 from harness.load.generator import LoadProgress, LoadRun
 from harness.load.plan import LoadPlan
-from harness.load.prompts import Prompt
+from harness.load.prompts import Prompt, PromptSource
 from harness.load.protocols import RequestOptions
 from harness.measure import metrics
 from harness.records import Outcome, RequestRecord
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         ArrivalConfig(ArrivalProcess.judge, rate=options.X, duration_s=options.T, seed=options.seed)
     )
     _check_rule(options, schedule.count)
-    some = prompts.load(_dataset(options, task), schedule.count)
+    some = PromptSource(_dataset(options, task)).take(schedule.count)
     out: Path = options.O
     out.mkdir(parents=True, exist_ok=True)
     plan = LoadPlan(

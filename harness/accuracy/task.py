@@ -20,8 +20,8 @@ from harness.accuracy.manifest import add_to_manifest
 from harness.accuracy.metrics import AccuracyMetrics
 from harness.accuracy.reference import Base
 from harness.accuracy.ulp import ServedDtype
-from harness.config import AccuracyConfig, ArrivalConfig, ArrivalProcess, DatasetConfig, HarnessConfig
-from harness.load import arrivals, generator, prompts
+from harness.config import AccuracyConfig, ArrivalConfig, ArrivalProcess, DatasetConfig, WorkloadConfig
+from harness.load import arrivals, generator
 from harness.load.arrivals import Schedule
 from harness.load.generator import SPOOL_DIR, OnProgress, stop_on_death
 from harness.load.plan import LoadPlan, request_options
@@ -47,9 +47,8 @@ class LogitsResult:
         return self.comparison.metrics if self.comparison else None
 
 
-def dataset(config: HarnessConfig) -> DatasetConfig:
-    """Where the task's prompts and their lengths come from."""
-    accuracy, known = config.accuracy, config.workload.dataset
+def dataset(accuracy: AccuracyConfig, known: DatasetConfig) -> DatasetConfig:
+    """Where the task's prompts and their lengths come from. known: the workload's."""
     if accuracy.dataset_path:
         return dataclasses.replace(
             known, path=accuracy.dataset_path, lengths_path="", max_new_tokens=accuracy.max_new_tokens
@@ -57,14 +56,12 @@ def dataset(config: HarnessConfig) -> DatasetConfig:
     return dataclasses.replace(known, max_new_tokens=min(accuracy.max_new_tokens, known.max_new_tokens))
 
 
-def capture_prompts(config: HarnessConfig, server: Server, stored: Captures) -> list[Prompt]:
-    """The first prompts of the data set, each asking for its logits rows to be kept.
+def ask_for_rows(some: list[Prompt], accuracy: AccuracyConfig, stored: Captures) -> None:
+    """Make each prompt ask for its logits rows to be kept.
 
     A prompt in the `stored` baseline is asked for the same rows after the same tokens (teacher forcing), so that one
     other token does not hide all that comes after it.
     """
-    accuracy = config.accuracy
-    some = prompts.load(dataset(config), accuracy.num_prompts, vocab_size=server.vocab_size)
     for prompt in some:
         prompt.prompt_id = f"prompt-{prompt.prompt_id}"
         wish: dict[str, Any] = {"prompt_id": prompt.prompt_id}
@@ -74,7 +71,6 @@ def capture_prompts(config: HarnessConfig, server: Server, stored: Captures) -> 
         else:
             wish |= {"every": accuracy.every, "positions": accuracy.positions}
         prompt.extra = {"plumbline": wish}
-    return some
 
 
 def schedule(accuracy: AccuracyConfig, count: int, default_concurrency: int) -> Schedule:
@@ -87,9 +83,12 @@ def schedule(accuracy: AccuracyConfig, count: int, default_concurrency: int) -> 
 
 
 def capture(
-    config: HarnessConfig,
+    workload: WorkloadConfig,
+    accuracy: AccuracyConfig,
     server: Server,
+    some: list[Prompt],
     stored: Captures,
+    *,
     default_concurrency: int,
     folder: Path,
     on_progress: OnProgress,
@@ -98,14 +97,14 @@ def capture(
 
     Raises ServerError if the server died or the task was interrupted.
     """
-    some = capture_prompts(config, server, stored)
-    options = request_options(config.workload, server)
+    ask_for_rows(some, accuracy, stored)
+    options = request_options(workload, server)
     plan = LoadPlan(
         server.url,
         dataclasses.replace(options, ignore_eos=True) if stored else options,  # what is forced may hold an EOS
         some,
-        schedule(config.accuracy, len(some), default_concurrency),
-        timeout_s=config.workload.timeout_s,
+        schedule(accuracy, len(some), default_concurrency),
+        timeout_s=workload.timeout_s,
         num_workers=1,
     )
     result = generator.run(plan, folder / SPOOL_DIR, on_progress, stop_on_death(server))
@@ -117,25 +116,21 @@ def capture(
     return sum(record.outcome is Outcome.finished for record in result.records)
 
 
-def describe(config: HarnessConfig, server: Server, captured: Path, facts: Mapping[str, Any]) -> None:
+def describe(accuracy: AccuracyConfig, server: Server, captured: Path, facts: Mapping[str, Any]) -> None:
     """Write what made the captured rows beside them, so that they can serve as a baseline later."""
-    accuracy = config.accuracy
-    asked = prompts.load(dataset(config), accuracy.num_prompts, vocab_size=server.vocab_size)
     about = {
         "method": "served under load",
         **server.about(),
         "num_prompts": accuracy.num_prompts,
         "every": accuracy.every,
-        "prompts_hash": prompts.digest(asked),
         **facts,
     }
     captured.mkdir(parents=True, exist_ok=True)
     add_to_manifest(captured, about)
 
 
-def compare(config: HarnessConfig, num_finished: int, base: Base, captured: Path, served_dtype: str) -> LogitsResult:
+def compare(accuracy: AccuracyConfig, num_finished: int, base: Base, captured: Path, served_dtype: str) -> LogitsResult:
     """Compare what was captured with the reference. A prompt without rows is a problem, not a pass."""
-    accuracy = config.accuracy
     result = LogitsResult(accuracy.num_prompts, num_finished, problems=list(base.problems))
     if num_finished < accuracy.num_prompts:
         result.problems.append(f"only {num_finished} of {accuracy.num_prompts} prompts of the logits task finished")

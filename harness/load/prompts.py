@@ -31,32 +31,62 @@ class Prompt:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def load(config: DatasetConfig, count: int, vocab_size: int | None = None) -> list[Prompt]:
-    """Return `count` prompts in file order, wrapping around; prompt_id is "<record number>" plus ".<lap>" after a wrap.
+_READERS: dict[DatasetFormat, Callable[[Path, prompt_files.TokenCounter | None], list[Source]]] = {
+    DatasetFormat.alpaca: prompt_files.alpaca,
+    DatasetFormat.sharegpt: prompt_files.sharegpt,
+    DatasetFormat.jsonl: prompt_files.jsonl,
+}
 
-    vocab_size: number of token ids of the served model, for TOKEN_FORMATS; config.vocab_size goes before it.
-    Raises DatasetError with one line that names the file and line (or the key), the value and what is allowed.
-    """
-    _require(count >= 1, "count", count, "at least 1")
-    _require(config.max_new_tokens >= 1, "max_new_tokens", config.max_new_tokens, "at least 1")
-    if config.format in TOKEN_FORMATS:
-        ids = _random_ids(config, count, config.vocab_size or vocab_size)
-        sources = [Source(None, None)] * count
-    else:
-        read = _READERS[config.format]
-        sources = read(Path(config.path), prompt_files.token_counter(config.tokenizer_path))
-        ids = []
-    lengths = _output_lengths(config, count, sources)
-    prompts: list[Prompt] = []
-    for i, max_new_tokens in enumerate(lengths):
-        lap, record = divmod(i, len(sources))
-        prompt_id = f"{record}.{lap}" if lap else f"{record}"
-        prompts.append(
-            Prompt(prompt_id, max_new_tokens, token_ids=ids[i])
-            if ids
-            else Prompt(prompt_id, max_new_tokens, text=sources[record].text)
-        )
-    return prompts
+
+class PromptSource:
+    """A data set whose files are read once, and from which the prompts of each window are taken."""
+
+    def __init__(self, config: DatasetConfig) -> None:
+        """Raises DatasetError: one line with the file and line (or the key), the value and what is allowed."""
+        _require(config.max_new_tokens >= 1, "max_new_tokens", config.max_new_tokens, "at least 1")
+        self._config = config
+        self._records: list[Source] = []
+        if config.format in _READERS:
+            read = _READERS[config.format]
+            self._records = read(Path(config.path), prompt_files.token_counter(config.tokenizer_path))
+        self._lengths = read_lengths(Path(config.lengths_path), "output_tokens") if config.lengths_path else []
+
+    def take(self, count: int, vocab_size: int | None = None) -> list[Prompt]:
+        """The first `count` prompts in file order, wrapping around; the same ones at every call.
+
+        prompt_id is "<record number>" plus ".<lap>" after a wrap. vocab_size: number of token ids of the served model,
+        for TOKEN_FORMATS; the configuration's goes before it. Raises DatasetError as the constructor does.
+        """
+        _require(count >= 1, "count", count, "at least 1")
+        config = self._config
+        if config.format in TOKEN_FORMATS:
+            ids = _random_ids(config, count, config.vocab_size or vocab_size)
+            lengths = self._output_lengths(count, [Source(None, None)] * count)
+            return [Prompt(f"{i}", lengths[i], token_ids=ids[i]) for i in range(count)]
+        prompts = []
+        for i, max_new_tokens in enumerate(self._output_lengths(count, self._records)):
+            lap, record = divmod(i, len(self._records))
+            prompt_id = f"{record}.{lap}" if lap else f"{record}"
+            prompts.append(Prompt(prompt_id, max_new_tokens, text=self._records[record].text))
+        return prompts
+
+    def _output_lengths(self, count: int, records: list[Source]) -> list[int]:
+        """Output tokens asked for, per request: from the lengths file, else the record's own, else the cap; capped."""
+        config, lengths = self._config, self._lengths
+        if not config.lengths_path:
+            drawn = [records[i % len(records)].max_new_tokens or config.max_new_tokens for i in range(count)]
+        elif not config.lengths_by_index:
+            drawn = np.random.default_rng(config.seed).choice(np.asarray(lengths), count).tolist()
+        elif config.format is DatasetFormat.synthetic:
+            drawn = [lengths[i % len(lengths)] for i in range(count)]
+        else:
+            if len(lengths) < len(records) and count > len(lengths):
+                needed = min(count, len(records))
+                raise DatasetError(
+                    f"{config.lengths_path}: {len(lengths)} lengths for {needed} records of {config.path}"
+                )
+            drawn = [lengths[i % len(records)] for i in range(count)]
+        return [max(1, min(length, config.max_new_tokens)) for length in drawn]
 
 
 def digest(prompts: list[Prompt]) -> str:
@@ -66,24 +96,6 @@ def digest(prompts: list[Prompt]) -> str:
         content = prompt.text if prompt.text is not None else prompt.token_ids
         state.update(orjson.dumps([content, prompt.max_new_tokens]) + b"\n")
     return state.hexdigest()
-
-
-def _output_lengths(config: DatasetConfig, count: int, sources: list[Source]) -> list[int]:
-    """Requested output tokens per request: from the lengths file, else the record's own, else the cap; capped."""
-    if config.lengths_path:
-        known = read_lengths(Path(config.lengths_path), "output_tokens")
-        if config.lengths_by_index and config.format is DatasetFormat.synthetic:
-            drawn = [known[i % len(known)] for i in range(count)]
-        elif config.lengths_by_index:
-            if len(known) < len(sources) and count > len(known):
-                needed = min(count, len(sources))
-                raise DatasetError(f"{config.lengths_path}: {len(known)} lengths for {needed} records of {config.path}")
-            drawn = [known[i % len(sources)] for i in range(count)]
-        else:
-            drawn = np.random.default_rng(config.seed).choice(np.asarray(known), count).tolist()
-    else:
-        drawn = [sources[i % len(sources)].max_new_tokens or config.max_new_tokens for i in range(count)]
-    return [max(1, min(length, config.max_new_tokens)) for length in drawn]
 
 
 def read_lengths(path: Path, column: str) -> list[int]:
@@ -135,13 +147,6 @@ def _synthetic_ids(config: DatasetConfig, count: int, vocab_size: int) -> list[l
         lengths = np.random.default_rng(config.seed).choice(np.asarray(known), count).tolist()
     rng = np.random.default_rng([config.seed, 1])
     return [rng.integers(0, vocab_size, max(1, length)).tolist() for length in lengths]
-
-
-_READERS: dict[DatasetFormat, Callable[[Path, prompt_files.TokenCounter | None], list[Source]]] = {
-    DatasetFormat.alpaca: prompt_files.alpaca,
-    DatasetFormat.sharegpt: prompt_files.sharegpt,
-    DatasetFormat.jsonl: prompt_files.jsonl,
-}
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

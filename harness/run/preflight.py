@@ -6,33 +6,63 @@ import math
 
 from harness.accuracy import reference, task
 from harness.config import (
+    AccuracyConfig,
     ArrivalProcess,
     ClientProtocol,
     HarnessConfig,
     SearchMode,
     WorkloadConfig,
 )
-from harness.load import prompts
-from harness.load.arrivals import MAX_REQUESTS, schedules
+from harness.load import arrivals
+from harness.load.arrivals import MAX_REQUESTS
 from harness.load.prompt_files import DatasetError
+from harness.load.prompts import TOKEN_FORMATS, PromptSource
 from harness.load.protocols import target
+from harness.run.work import Work
 
 MAX_WORKERS = 64  # load generator processes
 
 
-def problems(config: HarnessConfig, external_url: str | None) -> list[str]:
-    """One line per mistake, each naming the full key, the value and what is allowed; empty if all is well.
+def plan(config: HarnessConfig, external_url: str | None) -> tuple[Work | None, list[str]]:
+    """What the run will send, and one line per mistake: the full key, the value and what is allowed.
 
-    external_url: serving.url for a server that runs already, None for a stack of our own.
+    The work is None only if there is a mistake. external_url: serving.url for a server that runs already, None for a
+    stack of our own.
     """
-    found = _workload_problems(config) + _accuracy_problems(config)
+    found = _workload_problems(config.workload) + _accuracy_problems(config.accuracy)
     if external_url is not None:
         found += _external_problems(config, external_url)
-    return found
+    try:
+        work = _work(config)
+    except ValueError as error:
+        return None, [*found, str(error)]
+    return work, found or reference.problems(config.accuracy)
 
 
-def _workload_problems(config: HarnessConfig) -> list[str]:
-    workload = config.workload
+def _work(config: HarnessConfig) -> Work:
+    """Read all files that the load needs. Raises ValueError in one line."""
+    workload, accuracy = config.workload, config.accuracy
+    try:
+        schedules, source = arrivals.schedules(workload), PromptSource(workload.dataset)
+        _take_all(source, max(schedule.count for schedule in schedules.values()))
+    except ValueError as error:
+        raise ValueError(_as_typed(str(error), workload)) from None
+    if not accuracy.enabled or _accuracy_problems(accuracy):
+        return Work(schedules, source, None)
+    try:
+        logits_source = PromptSource(task.dataset(accuracy, workload.dataset))
+        _take_all(logits_source, accuracy.num_prompts)
+    except DatasetError as error:
+        raise ValueError(f"accuracy.dataset_path={accuracy.dataset_path}: {error}") from None
+    return Work(schedules, source, logits_source)
+
+
+def _take_all(source: PromptSource, count: int) -> None:
+    """See that all prompts can be had. The server has not told its vocabulary yet: any will do."""
+    source.take(count, vocab_size=2)
+
+
+def _workload_problems(workload: WorkloadConfig) -> list[str]:
     found = []
     if workload.dataset.vocab_size < 0:
         found.append(f"workload.dataset.vocab_size={workload.dataset.vocab_size}: must be at least 0")
@@ -45,17 +75,11 @@ def _workload_problems(config: HarnessConfig) -> list[str]:
             f"workload.num_workers={workload.num_workers}: must be 0 (as many as the rate needs) to {MAX_WORKERS}"
         )
     found += _slo_problems(workload) + _search_problems(workload)
-    if workload.dataset.format in prompts.TOKEN_FORMATS and workload.protocol is not ClientProtocol.completions:
+    if workload.dataset.format in TOKEN_FORMATS and workload.protocol is not ClientProtocol.completions:
         found.append(
             f"workload.protocol={workload.protocol}: cannot carry token ids of "
             f"workload.dataset.format={workload.dataset.format}; use completions"
         )
-    try:
-        largest = max(schedule.count for schedule in schedules(workload).values())
-        # Any vocabulary size will do here: ids are drawn again once the server has told its own.
-        prompts.load(workload.dataset, largest, vocab_size=2)
-    except (DatasetError, ValueError) as error:
-        found.append(_as_typed(str(error), workload))
     return found
 
 
@@ -76,7 +100,7 @@ def _slo_problems(workload: WorkloadConfig) -> list[str]:
 
 
 def _search_problems(workload: WorkloadConfig) -> list[str]:
-    sought, arrivals = workload.search, workload.arrivals
+    sought, process = workload.search, workload.arrivals.process
     if sought.mode is SearchMode.off:
         return []
     found = []
@@ -91,8 +115,8 @@ def _search_problems(workload: WorkloadConfig) -> list[str]:
         for name in ("min_rate", "tolerance")  # start_rate: when its schedule is made
         if not (getattr(sought, name) > 0 and math.isfinite(getattr(sought, name)))
     ]
-    if arrivals.process in (ArrivalProcess.trace, ArrivalProcess.closed):
-        found.append(f"workload.arrivals.process={arrivals.process}: has no rate to search for")
+    if process in (ArrivalProcess.trace, ArrivalProcess.closed):
+        found.append(f"workload.arrivals.process={process}: has no rate to search for")
     if workload.sweep_rates:
         found.append(
             f"workload.sweep_rates={workload.sweep_rates}: must be empty while workload.search.mode is not off"
@@ -100,8 +124,7 @@ def _search_problems(workload: WorkloadConfig) -> list[str]:
     return found
 
 
-def _accuracy_problems(config: HarnessConfig) -> list[str]:
-    accuracy = config.accuracy
+def _accuracy_problems(accuracy: AccuracyConfig) -> list[str]:
     if not accuracy.enabled:
         return []
     found = [
@@ -120,12 +143,7 @@ def _accuracy_problems(config: HarnessConfig) -> list[str]:
     ]
     if any(position < 0 for position in accuracy.positions):
         found.append(f"accuracy.positions={accuracy.positions}: must be positions from 0")
-    if not found and accuracy.dataset_path:
-        try:
-            prompts.load(task.dataset(config), accuracy.num_prompts, vocab_size=2)
-        except DatasetError as error:
-            found.append(f"accuracy.dataset_path={accuracy.dataset_path}: {error}")
-    return found or reference.problems(accuracy)
+    return found
 
 
 def _external_problems(config: HarnessConfig, url: str) -> list[str]:
@@ -133,7 +151,7 @@ def _external_problems(config: HarnessConfig, url: str) -> list[str]:
         return ["serving.url='': must be a server's URL, e.g. http://127.0.0.1:8000, for serving.external=true"]
     found = []
     dataset = config.workload.dataset
-    if dataset.format in prompts.TOKEN_FORMATS and not dataset.vocab_size:
+    if dataset.format in TOKEN_FORMATS and not dataset.vocab_size:
         found.append(f"workload.dataset.vocab_size=0: must be the served model's for format={dataset.format}")
     if config.accuracy.enabled:
         found.append("accuracy.enabled=true: an external server captures no logits; add accuracy=none")

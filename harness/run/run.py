@@ -18,14 +18,16 @@ from harness.accuracy.rows_file import FILE_NAME as ROWS_FILE
 from harness.accuracy.rows_file import write_rows
 from harness.accuracy.task import LogitsResult
 from harness.config import HarnessConfig, SearchMode
-from harness.load import arrivals
+from harness.load import arrivals, prompts
 from harness.load.arrivals import Schedule
 from harness.load.generator import INTERRUPTED, LoadProgress, OnProgress
+from harness.load.prompts import PromptSource
 from harness.run import search, timed_point
 from harness.run.info import RunInfo
 from harness.run.progress import Display
 from harness.run.results import Results, write_search
 from harness.run.timed_point import Point
+from harness.run.work import Work
 from harness.server import Server, ServerError
 from harness.tracking.tracker import Tracker
 
@@ -41,8 +43,11 @@ _LINES_EVERY_S = 10.0  # where there is no terminal to redraw a line on
 class Run:
     """Gathers results and concludes exactly once, however it ends."""
 
-    def __init__(self, config: HarnessConfig, info: RunInfo, tracker: Tracker | None, console: Console) -> None:
+    def __init__(
+        self, config: HarnessConfig, work: Work, info: RunInfo, tracker: Tracker | None, console: Console
+    ) -> None:
         self._config = config
+        self._work = work
         self._info = info
         self._console = console
         self._results = Results(config, info, tracker, console)
@@ -54,8 +59,8 @@ class Run:
         if not last.complete:
             reason = last.load.incomplete_reason
             return self.abandon(reason, EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_SERVER)
-        if self._config.accuracy.enabled:
-            self._results.logits = self._check(server)
+        if self._work.logits_prompts is not None:
+            self._results.logits = self._check(server, self._work.logits_prompts)
         server.stop()
         return EXIT_OK if self._results.conclude("") else EXIT_VERDICT
 
@@ -68,11 +73,11 @@ class Run:
         workload, run_dir = self._config.workload, self._info.run_dir
         with Display(self._console) as display:
             display.show(f"warming up with {workload.num_warmup} requests", 0, 0)
-            timed_point.warm_up(workload, server, run_dir)
+            timed_point.warm_up(workload, self._work.prompts, server, run_dir)
         if workload.search.mode is not SearchMode.off:
             self._search(server)
             return
-        planned = arrivals.schedules(workload)
+        planned = self._work.schedules
         for number, (rate, schedule) in enumerate(planned.items()):
             folder = run_dir if len(planned) == 1 else run_dir / f"point-{number}_x{rate:g}"
             if not self._point(server, rate, schedule, folder).complete:
@@ -98,29 +103,40 @@ class Run:
     def _point(self, server: Server, rate: float, schedule: Schedule, folder: Path) -> Point:
         with Display(self._console, _LINES_EVERY_S) as display:
             on_progress = _show_load(display, f"X={rate:g}")
-            workload, npu_ids = self._config.workload, self._info.npu_ids
-            point = timed_point.run_point(workload, server, rate, schedule, folder, on_progress, npu_ids)
+            workload, source, npu_ids = self._config.workload, self._work.prompts, self._info.npu_ids
+            point = timed_point.run_point(workload, source, server, rate, schedule, folder, on_progress, npu_ids)
         self._results.points.append(point)
         return point
 
-    def _check(self, server: Server) -> LogitsResult:
+    def _check(self, server: Server, logits_prompts: PromptSource) -> LogitsResult:
         captured = server.captured_dir
         if captured is None:
             raise ServerError(f"{server.url} captures no logits (accuracy.enabled=true)")
         try:
-            finished = self._capture(server, captured)
+            finished = self._capture(server, captured, logits_prompts)
             return self._compare(server, captured, finished)
         except UnusableInput as error:
             return LogitsResult(self._config.accuracy.num_prompts, 0, problems=[str(error)])
 
-    def _capture(self, server: Server, captured: Path) -> int:
+    def _capture(self, server: Server, captured: Path, source: PromptSource) -> int:
         """Have the server write its rows, then end it; returns how many prompts finished."""
         accuracy, info = self._config.accuracy, self._info
+        some = source.take(accuracy.num_prompts, server.vocab_size)
+        facts = {"prompts_hash": prompts.digest(some), **self._made_by}
         with Display(self._console, _LINES_EVERY_S) as display:
             stored, on_progress = reference.stored(accuracy), _show_load(display, "logits task")
-            finished = task.capture(self._config, server, stored, info.batch_size, info.run_dir, on_progress)
+            finished = task.capture(
+                self._config.workload,
+                accuracy,
+                server,
+                some,
+                stored,
+                default_concurrency=info.batch_size,
+                folder=info.run_dir,
+                on_progress=on_progress,
+            )
         server.stop()
-        task.describe(self._config, server, captured, self._made_by)
+        task.describe(accuracy, server, captured, facts)
         if accuracy.export_legacy:
             export_legacy(captured, info.run_dir / LEGACY_DIR)
         return finished
@@ -132,7 +148,7 @@ class Run:
         made = info.run_dir / reference.FOLDER
         if made.is_dir():
             add_to_manifest(made, self._made_by)
-        result = task.compare(self._config, finished, base, captured, info.served_dtype)
+        result = task.compare(accuracy, finished, base, captured, info.served_dtype)
         if result.comparison:
             write_rows(info.run_dir / ROWS_FILE, result.comparison.table)
             rate = result.comparison.metrics.allclose_pass_rate

@@ -15,6 +15,7 @@ from harness.load import arrivals, generator, prompts
 from harness.load.arrivals import Schedule
 from harness.load.generator import SPOOL_DIR, LoadRun, OnProgress, stop_on_death
 from harness.load.plan import LoadPlan, request_options
+from harness.load.prompts import PromptSource
 from harness.measure import checks, metrics
 from harness.measure.checks import Reason
 from harness.measure.metrics import Metrics
@@ -69,11 +70,11 @@ class Point:
         return self.complete and self.metrics.requests_finished == self.metrics.requests_total > 0
 
 
-def warm_up(workload: WorkloadConfig, server: Server, folder: Path) -> None:
+def warm_up(workload: WorkloadConfig, source: PromptSource, server: Server, folder: Path) -> None:
     """Send the first prompts of the data set together and discard the result. Raises ServerError if one fails."""
     if not workload.num_warmup:
         return
-    some = prompts.load(workload.dataset, workload.num_warmup, vocab_size=server.vocab_size)
+    some = source.take(workload.num_warmup, server.vocab_size)
     plan = LoadPlan(
         server.url,
         request_options(workload, server),
@@ -93,6 +94,7 @@ def warm_up(workload: WorkloadConfig, server: Server, folder: Path) -> None:
 
 def run_point(
     workload: WorkloadConfig,
+    source: PromptSource,
     server: Server,
     rate: float,
     schedule: Schedule,
@@ -105,7 +107,7 @@ def run_point(
     A server that dies, or Ctrl-C, ends the window early: the point is then not `complete`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    some = prompts.load(workload.dataset, schedule.count, vocab_size=server.vocab_size)
+    some = source.take(schedule.count, server.vocab_size)
     write_schedule(folder / "schedule.json", workload, rate, schedule)
     plan = LoadPlan(
         server.url,

@@ -10,7 +10,8 @@ import pytest
 from harness.accuracy import reference, task
 from harness.accuracy.capture import read_folder
 from harness.accuracy.legacy import export_legacy
-from harness.config import AccuracyConfig, ArrivalProcess, HarnessConfig, ReferenceKind
+from harness.config import AccuracyConfig, ArrivalProcess, ReferenceKind
+from harness.load.prompts import Prompt
 from harness.server import ExternalServer
 from tests.support.captures import random_rows, write_capture
 
@@ -37,10 +38,10 @@ def config(folder: Path, kind: ReferenceKind = ReferenceKind.baseline, num_promp
 def test_only_the_prompts_asked_for_are_compared(folders, tmp_path):
     base = reference.obtain(config(folders[0]), SERVER, folders[1], tmp_path, lambda *_: None)
     assert list(base.captures) == ["prompt-0", "prompt-1"] and base.problems == []
-    harness = HarnessConfig(accuracy=config(folders[0]))
-    result = task.compare(harness, 2, base, folders[1], "float32")
+    accuracy = config(folders[0])
+    result = task.compare(accuracy, 2, base, folders[1], "float32")
     assert result.metrics is not None and result.metrics.allclose_rows_passed == 4
-    assert task.compare(harness, 1, base, folders[1], "float32").problems == [
+    assert task.compare(accuracy, 1, base, folders[1], "float32").problems == [
         "only 1 of 2 prompts of the logits task finished"
     ]
 
@@ -57,7 +58,7 @@ def test_a_contest_folder_is_compared_at_its_own_positions(folders, tmp_path):
     export_legacy(folders[1], tmp_path / "file_npy")
     accuracy = config(tmp_path / "file_npy", ReferenceKind.legacy)
     base = reference.obtain(accuracy, SERVER, folders[1], tmp_path, lambda *_: None)
-    result = task.compare(HarnessConfig(accuracy=accuracy), 2, base, folders[1], "float32")
+    result = task.compare(accuracy, 2, base, folders[1], "float32")
     assert result.metrics is not None
     assert (result.metrics.allclose_rows_total, result.metrics.allclose_rows_passed) == (2, 2)
 
@@ -79,8 +80,8 @@ def test_what_cannot_be_a_reference_is_one_line(folders, tmp_path):
 
 def test_a_stored_prompt_is_forced_and_asked_for_the_same_rows(folders):
     stored = {"prompt-0": read_folder(folders[0])["prompt-0"]}
-    harness = HarnessConfig(accuracy=config(folders[0]))
-    forced, free = task.capture_prompts(harness, SERVER, stored)
+    forced, free = some = [Prompt("0", 64, text="a"), Prompt("1", 64, text="b")]
+    task.ask_for_rows(some, config(folders[0]), stored)
     assert forced.extra["plumbline"] == {
         "prompt_id": "prompt-0", "positions": [2, 100], "forced_ids": list(range(98))
     }  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from harness.config import DatasetConfig, DatasetFormat
 from harness.load import prompts
 from harness.load.prompt_files import DatasetError
+from harness.load.prompts import PromptSource
 
 SHIPPED = Path(__file__).parents[4] / "conf" / "data"
 
@@ -21,7 +22,7 @@ def write(tmp_path: Path, content: str | bytes) -> DatasetConfig:
 
 
 def test_shipped_prompts_are_many_and_differ() -> None:
-    loaded = prompts.load(DatasetConfig(path=str(SHIPPED / "prompts.jsonl")), 200)
+    loaded = PromptSource(DatasetConfig(path=str(SHIPPED / "prompts.jsonl"))).take(200)
     assert len({prompt.text for prompt in loaded}) == 200
     words = [len((prompt.text or "").split()) for prompt in loaded]
     assert max(words) > 100
@@ -30,7 +31,7 @@ def test_shipped_prompts_are_many_and_differ() -> None:
 
 def test_wraps_around_and_says_so_in_the_id(tmp_path: Path) -> None:
     config = write(tmp_path, '{"prompt": "a", "max_new_tokens": 3}\n\n{"prompt": "b"}\n')
-    loaded = prompts.load(config, 5)
+    loaded = PromptSource(config).take(5)
     assert [(p.prompt_id, p.text, p.max_new_tokens) for p in loaded] == [
         ("0", "a", 3),
         ("1", "b", 64),
@@ -54,13 +55,13 @@ def test_wraps_around_and_says_so_in_the_id(tmp_path: Path) -> None:
 )
 def test_bad_record_is_named(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(DatasetError, match=message) as caught:
-        prompts.load(write(tmp_path, content), 1)
+        PromptSource(write(tmp_path, content)).take(1)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_file_is_named() -> None:
     with pytest.raises(DatasetError, match=r"nowhere\.jsonl: cannot be read"):
-        prompts.load(DatasetConfig(path="nowhere.jsonl"), 1)
+        PromptSource(DatasetConfig(path="nowhere.jsonl")).take(1)
 
 
 def test_alpaca_joins_as_the_contest_does(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_alpaca_joins_as_the_contest_does(tmp_path: Path) -> None:
     lengths = tmp_path / "lengths.csv"
     lengths.write_text("index,output_tokens\n0,7\n1,500\n")
     config = DatasetConfig(DatasetFormat.alpaca, str(path), str(lengths), lengths_by_index=True, max_new_tokens=100)
-    assert [(p.text, p.max_new_tokens) for p in prompts.load(config, 3)] == [
+    assert [(p.text, p.max_new_tokens) for p in PromptSource(config).take(3)] == [
         ("Add:1, 2", 7),
         ("Hi", 100),
         ("Add:1, 2", 7),
@@ -83,23 +84,23 @@ def test_alpaca_joins_as_the_contest_does(tmp_path: Path) -> None:
 def test_sharegpt_takes_the_first_turn(tmp_path: Path) -> None:
     path = tmp_path / "share.json"
     path.write_text(json.dumps([{"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]}]))
-    assert prompts.load(DatasetConfig(DatasetFormat.sharegpt, str(path)), 1)[0].text == "Q"
+    assert PromptSource(DatasetConfig(DatasetFormat.sharegpt, str(path))).take(1)[0].text == "Q"
     path.write_text(json.dumps([{"conversations": []}]))
     with pytest.raises(DatasetError, match=r"share\.json: record 0: conversations=\[\]"):
-        prompts.load(DatasetConfig(DatasetFormat.sharegpt, str(path)), 1)
+        PromptSource(DatasetConfig(DatasetFormat.sharegpt, str(path))).take(1)
 
 
 def test_lengths_are_drawn_from_the_distribution() -> None:
     path = str(SHIPPED / "prompts.jsonl")
     lengths_path = SHIPPED / "output_lengths.csv"
     config = DatasetConfig(path=path, lengths_path=str(lengths_path), max_new_tokens=1000, seed=1)
-    drawn = [prompt.max_new_tokens for prompt in prompts.load(config, 5000)]
+    drawn = [prompt.max_new_tokens for prompt in PromptSource(config).take(5000)]
     known = prompts.read_lengths(lengths_path, "output_tokens")
     assert (len(known), sum(known)) == (1500, 98_086)
     assert np.mean(drawn) == pytest.approx(np.mean(known), rel=0.05)
     assert set(drawn) <= set(known)
-    assert [p.max_new_tokens for p in prompts.load(config, 5000)] == drawn
-    assert max(p.max_new_tokens for p in prompts.load(replace(config, max_new_tokens=16), 500)) == 16
+    assert [p.max_new_tokens for p in PromptSource(config).take(5000)] == drawn
+    assert max(p.max_new_tokens for p in PromptSource(replace(config, max_new_tokens=16)).take(500)) == 16
 
 
 def test_lengths_file_is_checked(tmp_path: Path) -> None:
@@ -107,49 +108,49 @@ def test_lengths_file_is_checked(tmp_path: Path) -> None:
     config = replace(write(tmp_path, '{"prompt": "a"}\n'), lengths_path=str(path))
     path.write_text("tokens\n1\n")
     with pytest.raises(DatasetError, match=r"l\.csv:1: no column output_tokens"):
-        prompts.load(config, 1)
+        PromptSource(config).take(1)
     path.write_text("output_tokens\n1\n-2\n")
     with pytest.raises(DatasetError, match=r"l\.csv:3: output_tokens='-2'"):
-        prompts.load(config, 1)
+        PromptSource(config).take(1)
 
 
 def test_random_ids_have_the_exact_length_and_share_the_prefix() -> None:
     config = DatasetConfig(DatasetFormat.shared_prefix, prompt_tokens=20, prefix_tokens=15, seed=2)
-    rows = np.asarray([prompt.token_ids for prompt in prompts.load(config, 50, vocab_size=259)])
+    rows = np.asarray([prompt.token_ids for prompt in PromptSource(config).take(50, vocab_size=259)])
     assert rows.shape == (50, 20)
     assert rows.max() < 259
     assert np.all(rows[:, :15] == rows[0, :15])
     assert len(np.unique(rows[:, 15:], axis=0)) == 50
-    unshared = prompts.load(replace(config, format=DatasetFormat.random_ids), 2, vocab_size=259)
+    unshared = PromptSource(replace(config, format=DatasetFormat.random_ids)).take(2, vocab_size=259)
     assert unshared[0].token_ids != unshared[1].token_ids
     with pytest.raises(DatasetError, match="vocab_size=None"):
-        prompts.load(config, 1)
+        PromptSource(config).take(1)
     with pytest.raises(DatasetError, match=r"prefix_tokens=20: must be 0 … prompt_tokens - 1 = 19"):
-        prompts.load(replace(config, prefix_tokens=20), 1, vocab_size=259)
+        PromptSource(replace(config, prefix_tokens=20)).take(1, vocab_size=259)
 
 
 def test_synthetic_draws_prompt_and_output_lengths_together(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     path.write_text("index,prompt_tokens,output_tokens\n" + "".join(f"{i},{i + 1},{100 + i}\n" for i in range(50)))
     config = DatasetConfig(DatasetFormat.synthetic, lengths_path=str(path), max_new_tokens=500, vocab_size=300, seed=4)
-    some = prompts.load(config, 400)
+    some = PromptSource(config).take(400)
     assert all(len(p.token_ids or []) + 99 == p.max_new_tokens for p in some)
     assert len({p.max_new_tokens for p in some}) > 40
     ids = np.concatenate([np.asarray(p.token_ids) for p in some])
     assert 280 < ids.max() < 300
-    in_order = prompts.load(replace(config, lengths_by_index=True), 52)
+    in_order = PromptSource(replace(config, lengths_by_index=True)).take(52)
     assert [len(p.token_ids or []) for p in in_order] == [*range(1, 51), 1, 2]
     assert [p.max_new_tokens for p in in_order] == [*range(100, 150), 100, 101]
     with pytest.raises(DatasetError, match=r"workload\.dataset\.lengths_path='': must be a CSV file"):
-        prompts.load(replace(config, lengths_path=""), 1)
+        PromptSource(replace(config, lengths_path="")).take(1)
     path.write_text("output_tokens\n1\n")
     with pytest.raises(DatasetError, match=r"l\.csv:1: no column prompt_tokens"):
-        prompts.load(config, 1)
+        PromptSource(config).take(1)
 
 
 def test_digest_is_of_content_and_lengths() -> None:
     config = DatasetConfig(path=str(SHIPPED / "prompts.jsonl"))
-    first = prompts.digest(prompts.load(config, 10))
-    assert prompts.digest(prompts.load(config, 10)) == first
-    assert prompts.digest(prompts.load(config, 11)) != first
-    assert prompts.digest(prompts.load(replace(config, max_new_tokens=5), 10)) != first
+    first = prompts.digest(PromptSource(config).take(10))
+    assert prompts.digest(PromptSource(config).take(10)) == first
+    assert prompts.digest(PromptSource(config).take(11)) != first
+    assert prompts.digest(PromptSource(replace(config, max_new_tokens=5)).take(10)) != first

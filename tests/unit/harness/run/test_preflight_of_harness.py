@@ -7,7 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from harness.config import ArrivalProcess, HarnessConfig, SearchMode
-from harness.run.preflight import problems
+from harness.run.preflight import plan
+
+
+def problems(config: HarnessConfig) -> list[str]:
+    work, found = plan(config, None)
+    assert found or work
+    return found
 
 
 def config() -> HarnessConfig:
@@ -17,8 +23,8 @@ def config() -> HarnessConfig:
 
 
 def test_the_default_and_a_search_are_well() -> None:
-    assert problems(HarnessConfig(), None) == []
-    assert problems(config(), None) == []
+    assert problems(HarnessConfig()) == []
+    assert problems(config()) == []
 
 
 @pytest.mark.parametrize(
@@ -42,6 +48,6 @@ def test_the_default_and_a_search_are_well() -> None:
 def test_a_bad_search_is_one_line(change: Callable[..., None], line: str) -> None:
     made = config()
     change(made.workload)
-    found = problems(made, None)
+    found = problems(made)
     assert any(text.startswith(line) for text in found), found
     assert not any("\n" in text for text in found)
