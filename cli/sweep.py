@@ -25,8 +25,8 @@ from conf.schema import PlumblineConfig
 from harness.run.environment import git
 from harness.run.info import RunInfo, config_digest
 from harness.run.run import EXIT_INTERRUPTED
+from harness.sweep import parent_watch, reservation, session, slurm
 from harness.sweep import plan as plans
-from harness.sweep import reservation, session, slurm, tether
 from harness.sweep.conclude import conclude
 from harness.sweep.plan import PlannedVariant, SweepPlan
 from harness.sweep.session import Place
@@ -56,7 +56,7 @@ class Sweep:
             else:
                 self._run_by_hydra(ask_hydra)
         except KeyboardInterrupt:
-            tether.stop_variants()
+            parent_watch.stop_variants()
             self._cancel_jobs()
             self._conclude(interrupted=True)
             return EXIT_INTERRUPTED
@@ -97,7 +97,7 @@ def begin(jobs: list[Job], overrides: list[str], console: Console) -> Sweep:
     if not engines.serial:
         _check_apart(config)
     if engines.local and not engines.serial:
-        os.environ[tether.PID_VARIABLE] = str(os.getpid())
+        os.environ[parent_watch.PID_VARIABLE] = str(os.getpid())
     if engines.grid:
         knobs = plans.swept_keys([job.overrides for job in jobs])
         planned = [_planned(job) for job in jobs]
@@ -119,7 +119,7 @@ def run_variant(place: Place, job: Job, engines: Engines, console: Console) -> f
     place.run_dir.mkdir(parents=True, exist_ok=True)
     info = run_info(job.config, place.run_dir, place.sweep_dir, variant_name(place.sweep_dir, job.overrides))
     if not engines.serial:
-        tether.interrupt_with_parent()
+        parent_watch.interrupt_with_parent()
     planned = PlannedVariant(job.overrides, info.config_digest)
     with contextlib.ExitStack() as held:
         if engines.local and not engines.serial:

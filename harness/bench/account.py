@@ -18,7 +18,7 @@ class Reported:
     started: float  # in the client's own units: only the order matters
     ttft_ms: float
     itls_ms: NDArray[np.float64]
-    request_id: str = ""  # the reference server's, where the client keeps it
+    request_id: str = ""  # the timed server's, where the client keeps it
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Fidelity:
     itl_error_ms_p99: float  # |reported - true|, gap by gap, or mean by mean if the client tells no more
     itl_is_mean: bool
     events_per_s: float  # tokens per second that the server really sent, while all streams were up
-    server_late_ms_p99: float  # true TTFT beyond the fixed one: how far the reference server itself fell behind
+    server_late_ms_p99: float  # true TTFT beyond the fixed one: how far the timed server itself fell behind
     lost: int  # requests asked for but not reported as finished
 
 

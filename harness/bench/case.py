@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    """One load on the reference server: `count` requests at `rate` per s, each `num_tokens` tokens."""
+    """One load on the timed server: `count` requests at `rate` per s, each `num_tokens` tokens."""
 
     name: str
     rate: float

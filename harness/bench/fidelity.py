@@ -1,6 +1,6 @@
 """How true are a load generator's figures? Ours and, where installed, its peers, against a server that knows.
 
-Each load runs on a reference server that answers at fixed times and logs on its own clock when every request arrived
+Each load runs on a timed server that answers at fixed times and logs on its own clock when every request arrived
 and every token left. Peers are named by an option, an environment variable, or found on PATH; aiperf, guidellm and
 vLLM's client each belong in an environment of their own. The last line of stdout is one line of JSON.
 
@@ -23,7 +23,7 @@ from harness.bench import account, ours, tokenizer
 from harness.bench.account import Fidelity
 from harness.bench.case import Case, cases
 from harness.bench.peers import PEERS, Peer, PeerError, find
-from harness.bench.truth import ReferenceProcess
+from harness.bench.truth import TimedServerProcess
 
 OURS = "plumbline"
 LIMIT_MS = 2.0
@@ -69,10 +69,10 @@ Table = dict[str, dict[str, Measured]]  # by case, by client
 
 
 def measure(case: Case, peer: Peer | None, tokens: Path, parent: Path, into: Measured) -> None:
-    """One client (None = ours) once against a fresh reference server."""
+    """One client (None = ours) once against a fresh timed server."""
     with tempfile.TemporaryDirectory(dir=parent) as name:
         folder = Path(name)
-        with ReferenceProcess(case, folder) as server:
+        with TimedServerProcess(case, folder) as server:
             try:
                 told = peer.run(case, server.url, tokens, folder) if peer else ours.run(case, server.url, folder)
                 into.rounds.append(account.fidelity(case, told, server.close()))
@@ -104,7 +104,7 @@ def show(case: Case, clients: dict[str, Measured]) -> None:
     saturated = "; says: generator saturated" if mine.extra("says_saturated") else ""
     print(f"{OURS}: sent - scheduled p99 {mine.extra('send_error_ms_p99'):.3f} ms, read lag p99 "
           f"{mine.extra('read_lag_ms_p99'):.3f} ms, {mine.extra('generator_cpus'):.2f} CPUs in "
-          f"{mine.extra('num_workers'):.0f} processes{saturated}; the reference server itself was late by p99 "
+          f"{mine.extra('num_workers'):.0f} processes{saturated}; the timed server itself was late by p99 "
           f"{mine.median('server_late_ms_p99'):.1f} ms", flush=True)  # fmt: skip
 
 

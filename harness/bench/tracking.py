@@ -20,7 +20,7 @@ from harness.config import TrackingConfig
 from harness.measure import window_series
 from harness.observe import series_file, steps
 from harness.records import Outcome, RequestRecord
-from harness.tracking import client as door
+from harness.tracking import client as mlflow_client
 from harness.tracking.tracked_run import RunStatus, TrackedRun
 from harness.tracking.tracker import Tracker, open_tracker
 
@@ -73,7 +73,7 @@ def batched_s(tracker: Tracker, folder: Path, found: list[RequestRecord], run: T
 
 def singly_s(tracker: Tracker, folder: Path, run: TrackedRun) -> tuple[float, int]:
     """The same values, one call each: (seconds, scaled from a share; number of values)."""
-    client = door.connect(tracker.uri)
+    client = mlflow_client.connect(tracker.uri)
     run_id = tracker.log_run(folder, TrackedRun("singly", 0, 0, RunStatus.finished)).run_id
     samples = series_file.read(folder.parent / "0" / window_series.FILE_NAME)
     some = samples[::SHARE]

@@ -1,4 +1,4 @@
-"""The reference server as a child process, and what its log says really happened."""
+"""The timed server as a child process, and what its log says really happened."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class TrueReply:
         return np.diff(self.sent_ns) / 1e6
 
 
-class ReferenceProcess:
+class TimedServerProcess:
     """Runs from construction to `close`; it ends with this process, however that ends."""
 
     def __init__(self, case: Case, folder: Path) -> None:
         self._log = folder / "reference.jsonl"
-        command = [sys.executable, "-m", "harness.bench.reference_server", "--log", str(self._log)]
+        command = [sys.executable, "-m", "harness.bench.timed_server", "--log", str(self._log)]
         command += ["--ttft-ms", str(case.ttft_ms), "--itl-ms", str(case.itl_ms)]
         self._process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
@@ -54,7 +54,7 @@ class ReferenceProcess:
         replies = [TrueReply(row["id"], row["received_ns"], np.asarray(row["sent_ns"])) for row in rows]
         return sorted(replies, key=lambda reply: reply.received_ns)
 
-    def __enter__(self) -> ReferenceProcess:
+    def __enter__(self) -> TimedServerProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -1,4 +1,4 @@
-"""The course of a timed window: phases of each request, and quantities over time. Pure: from the records alone.
+"""A timed window over time: phases of each request, and quantities over time. Pure: from the records alone.
 
 Times are seconds after the start of the window. What the server did is seen from the client's side, so `decoding`
 counts requests whose stream has begun and not ended, not rows of a batch.

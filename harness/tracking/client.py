@@ -1,4 +1,4 @@
-"""The only door to MLflow. It sends what it is given and computes nothing."""
+"""The only module that imports MLflow. It sends what it is given and computes nothing."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.tracking import client as door
+from harness.tracking import client as mlflow_client
 from harness.tracking.errors import NotTracked
 from harness.tracking.store import check, redacted
 
@@ -15,12 +15,12 @@ def run_folder(run_id: str, into: Path, uri: str) -> Path:
     Raises NotTracked if the store has no such run or the run has no files, TrackingUnavailable if there is no store.
     """
     check(uri)
-    client = door.connect(uri)
+    client = mlflow_client.connect(uri)
     into.mkdir(parents=True, exist_ok=True)
     try:
         folder = Path(client.download_artifacts(run_id, "", str(into)))
     except Exception as error:
-        if not door.is_store_error(error):
+        if not mlflow_client.is_store_error(error):
             raise
         raise NotTracked(f"{run_id}: no run folder and no run in {redacted(uri)}") from error
     if not any(folder.iterdir()):

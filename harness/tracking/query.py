@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.tracking import client as door
+from harness.tracking import client as mlflow_client
 from harness.tracking.errors import TrackingUnavailable
 from harness.tracking.store import check, redacted
 
@@ -16,7 +16,7 @@ def tracked_rows(uri: str, experiment: str) -> list[dict[str, Any]]:
     metrics under their names, tags under tags.NAME. Empty if there is no such experiment. Raises TrackingUnavailable.
     """
     check(uri)
-    client = door.connect(uri)
+    client = mlflow_client.connect(uri)
     try:
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -31,7 +31,7 @@ def tracked_rows(uri: str, experiment: str) -> list[dict[str, Any]]:
             if not token:
                 return rows
     except Exception as error:
-        if not door.is_store_error(error):
+        if not mlflow_client.is_store_error(error):
             raise
         raise TrackingUnavailable(f"{redacted(uri)}: cannot be read ({str(error).splitlines()[0]})") from error
 

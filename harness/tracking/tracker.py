@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from harness.config import TrackingConfig
-from harness.tracking import client as door
+from harness.tracking import client as mlflow_client
 from harness.tracking import receipt as receipts
 from harness.tracking import store
 from harness.tracking.errors import TrackingFailed
@@ -45,12 +45,12 @@ class Tracker:
         with self._store_errors():
             self._connected()
 
-    def log_run(self, run_dir: Path, run: TrackedRun) -> door.LoggedRun:
+    def log_run(self, run_dir: Path, run: TrackedRun) -> mlflow_client.LoggedRun:
         """Keep the record in run_dir, then send it and its children. Raises TrackingFailed; the files stay complete."""
         save(run_dir, run)
         return self.upload(run_dir, run)
 
-    def upload(self, run_dir: Path, run: TrackedRun) -> door.LoggedRun:
+    def upload(self, run_dir: Path, run: TrackedRun) -> mlflow_client.LoggedRun:
         """Send a kept record, continuing an earlier attempt. Raises TrackingFailed, naming the command to try again."""
         receipt = receipts.read(run_dir)
         if receipt is None or receipt.uri != store.redacted(self.uri):
@@ -62,13 +62,13 @@ class Tracker:
                 if index == len(receipt.run_ids):
                     receipt.experiment_id = self._experiment_id()
                     parent = receipt.run_ids[0] if index else self._parent_of(run_dir, run, again)
-                    created = door.create_run(self._connected(), receipt.experiment_id, part, parent)
+                    created = mlflow_client.create_run(self._connected(), receipt.experiment_id, part, parent)
                     receipt.run_ids.append(created)
                     receipts.write(run_dir, receipt)
-                door.send(self._connected(), receipt.run_ids[index], part, run_dir)
+                mlflow_client.send(self._connected(), receipt.run_ids[index], part, run_dir)
             receipt.complete = True
             receipts.write(run_dir, receipt)
-        return door.LoggedRun(receipt.run_ids[0], receipt.experiment_id)
+        return mlflow_client.LoggedRun(receipt.run_ids[0], receipt.experiment_id)
 
     def _parent_of(self, run_dir: Path, run: TrackedRun, advice: str) -> str:
         """Asked for when the run is sent: a store that was out of reach until then knew no parent to name."""
@@ -90,7 +90,7 @@ class Tracker:
                 return str(known["run_id"])
             started_ms = started_ms or int(time.time() * 1e3)
             parent = TrackedRun(name=name, started_ms=started_ms, ended_ms=started_ms, status=RunStatus.finished)
-            run_id = door.create_run(self._connected(), self._experiment_id(), parent, "")
+            run_id = mlflow_client.create_run(self._connected(), self._experiment_id(), parent, "")
             file.truncate(0)
             file.write(orjson.dumps({"uri": store.redacted(self.uri), "run_id": run_id}))
             return run_id
@@ -100,19 +100,19 @@ class Tracker:
         again = f"; the sweep's files are complete, send them later: python -m harness.tracking.upload {sweep_dir}"
         run_id = self.sweep_parent(sweep_dir, parent.name, advice=again)
         with self._store_errors(again):
-            door.send(self._connected(), run_id, parent, sweep_dir)
+            mlflow_client.send(self._connected(), run_id, parent, sweep_dir)
         return run_id
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
             with _alone(self.uri):
-                self._client = door.connect(self.uri)
+                self._client = mlflow_client.connect(self.uri)
         return self._client
 
     def _experiment_id(self) -> str:
         local = self.uri.startswith(store.SQLITE)
         artifacts = self.outputs / "mlartifacts" if local else None
-        return door.experiment_id(self._connected(), self.experiment, artifacts)
+        return mlflow_client.experiment_id(self._connected(), self.experiment, artifacts)
 
     @contextmanager
     def _store_errors(self, advice: str = "") -> Iterator[None]:
@@ -120,7 +120,7 @@ class Tracker:
         try:
             yield
         except Exception as error:
-            if not door.is_store_error(error):
+            if not mlflow_client.is_store_error(error):
                 raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise TrackingFailed(f"MLflow at {store.redacted(self.uri)} failed ({reason}){advice}") from error

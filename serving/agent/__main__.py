@@ -18,7 +18,7 @@ from serving.link.errors import LinkError
 from serving.link.layout import Shapes
 from serving.link.message import Hello
 from serving.link.step import Model
-from serving.processes import lifeline, stack_file, status
+from serving.processes import parent_watch, stack_file, status
 
 _MODULES = {ModelKind.llama: "serving.model.llama", ModelKind.arithmetic: "serving.agent.arithmetic"}
 TOKEN_VARIABLE = "PLUMBLINE_LINK_TOKEN"
@@ -26,7 +26,7 @@ TOKEN_VARIABLE = "PLUMBLINE_LINK_TOKEN"
 
 def main() -> None:
     """Exits 0 after the engine's bye, 1 with one line of error otherwise."""
-    lifeline.die_with_parent()
+    parent_watch.die_with_parent()
     parser = argparse.ArgumentParser(prog="python -m serving.agent", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="stack.json of the run")
     parser.add_argument("--device-index", type=int, default=0, metavar="I", help="which of serving.agent.device_ids")

@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from serving.bench.judge_stream import BadAnswer, JudgeStream, request_bytes
-from serving.processes.lifeline import die_with_parent
+from serving.processes.parent_watch import die_with_parent
 
 
 def cpu_s() -> float:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.processes.lifeline import PARENT_VARIABLE
+from serving.processes.parent_watch import PARENT_VARIABLE
 
 
 class ToolFailed(RuntimeError):

@@ -143,7 +143,7 @@ class AgentLink(asyncio.Protocol):
             )
 
     def send(self, plan: StepPlan, number: int) -> int:
-        """Write the step into the area that its second-last forerunner used, and tell the agent."""
+        """Write the step into the area that the step before the previous one used, and tell the agent."""
         area = number % NUM_AREAS
         num_blocks, flags = self._writer.write(plan, self._areas[area])
         step = Step(
@@ -226,7 +226,7 @@ class AgentLink(asyncio.Protocol):
         self._transport.abort()
 
     def close(self) -> None:
-        """No more steps: send the agent home."""
+        """No more steps: end the session of the agent."""
         if not self._transport.is_closing():
             self._send(FrameType.bye, b"")
             self._transport.close()

@@ -77,7 +77,7 @@ class EngineLoop:
         self.live.fail_all(self.detail, kind)
 
     def stop(self) -> None:
-        """End every request and send the agent home."""
+        """End every request and the session of the agent."""
         worker, self.worker = self.worker, None
         self._cancel_timers()
         self._flights.clear()

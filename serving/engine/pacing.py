@@ -1,7 +1,7 @@
 """When to plan the next step: late enough for new requests to join it, early enough for the device not to wait.
 
-Pure: nanoseconds in, nanoseconds out. Knows no clock, no timer and no queue. A step planned the moment its forerunner
-starts would keep the device as busy, but a request that arrives meanwhile would wait one whole step more.
+Pure: nanoseconds in, nanoseconds out. Knows no clock, no timer and no queue. A step planned the moment the previous
+step starts would keep the device as busy, but a request that arrives meanwhile would wait one whole step more.
 """
 
 from __future__ import annotations

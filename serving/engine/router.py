@@ -66,7 +66,7 @@ class Engine:
             self._set_ready()
 
     async def stop(self) -> None:
-        """End every request (Failed, kind "shutdown"), send the agents home, wait for captures being written."""
+        """End every request (Failed, kind "shutdown"), end the sessions of the agents, wait for captures."""
         if self._server is not None:
             self._server.close()
         for engine_loop in self._loops:

@@ -17,7 +17,7 @@ import numpy as np
 
 from serving.link.step import Int32, Model, StepBatch, StepKind
 from serving.model.llama import load
-from serving.processes import lifeline, stack_file
+from serving.processes import parent_watch, stack_file
 
 
 def block_tables(num_seqs: int, num_blocks: int) -> Int32:
@@ -73,7 +73,7 @@ def generate(model: Model, prompts: list[list[int]], max_new_tokens: int, block_
 
 def main() -> None:
     """Exits 0 at the end of stdin."""
-    lifeline.die_with_parent()
+    parent_watch.die_with_parent()
     parser = argparse.ArgumentParser(prog="python -m serving.model.bare_loop", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="stack.json of a run")
     parser.add_argument("--folder", type=Path, required=True, metavar="DIR", help="MindSpore litters: it does so here")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serving.processes import lifeline, status
+from serving.processes import parent_watch, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Child:
         self._reader: threading.Thread | None = None
 
     def start(self, environment: dict[str, str], on_event: Callable[[ChildEvent], None]) -> None:
-        """Spawn the process. Must be called from a thread that outlives the child (see lifeline.py)."""
+        """Spawn the process. Must be called from a thread that outlives the child (see parent_watch.py)."""
         read_fd, write_fd = os.pipe()
         variables = environment | {
             status.FD_VARIABLE: str(write_fd),
-            lifeline.PARENT_VARIABLE: str(os.getpid()),
+            parent_watch.PARENT_VARIABLE: str(os.getpid()),
             "PYTHONUNBUFFERED": "1",
         }
         with self.log_path.open("ab") as log:
@@ -96,7 +96,7 @@ class Child:
             return False
         return True
 
-    def epitaph(self) -> str:
+    def exit_reason(self) -> str:
         """One line on how the process ended: its own error if it reported one, else its status and last log line."""
         if self.error:
             return f"{self.name}: {self.error}"

@@ -1,7 +1,7 @@
 """Starts processes again that ended unasked: so many times each, after a pause that doubles. Knows no processes.
 
 It has a thread of its own, which outlives what it starts: the kernel ends a child with the thread that spawned it
-(see lifeline.py).
+(see parent_watch.py).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ FD_VARIABLE = "PLUMBLINE_STATUS_FD"
 def report(phase: str, **fields: object) -> None:
     """Tell the supervisor where this process is; without a supervisor (no inherited pipe) nothing is written.
 
-    A supervisor that has gone away is not this function's business: the kernel ends its children (see lifeline).
+    A supervisor that has gone away is not this function's business: the kernel ends its children (see parent_watch).
     """
     fd = os.environ.get(FD_VARIABLE)
     if fd is None:

@@ -39,7 +39,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, stack: StackConfig, run_dir: Path, on_restart: Callable[[str], None] = lambda epitaph: None
+        self, stack: StackConfig, run_dir: Path, on_restart: Callable[[str], None] = lambda reason: None
     ) -> None:
         """`on_restart` hears why an agent is started again (serving.agent.max_restarts); may come from any thread."""
         self.run_dir = run_dir
@@ -48,8 +48,8 @@ class Supervisor:
         self._config_path = stack_file.save(stack, run_dir)
         self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
         self._children: list[Child] = []
-        self._epitaph: str | None = None
-        self._mourners: list[Callable[[], None]] = []
+        self._exit_reason: str | None = None
+        self._death_callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._stopping = False
         self._on_restart = on_restart
@@ -96,18 +96,18 @@ class Supervisor:
         tool = self._spawn(name, module, arguments, is_tool=True)
         fields = self._await(tool, "exit", on_progress)
         if fields["returncode"] != 0:
-            raise ServingError(tool.epitaph())
+            raise ServingError(tool.exit_reason())
         self._children.remove(tool)
 
     def failure(self) -> str | None:
         """Why the stack is no longer whole, or None."""
-        return self._epitaph
+        return self._exit_reason
 
     def on_death(self, callback: Callable[[], None]) -> None:
         """Call back when a serving process ends that was not asked to; at once if one has. May come from any thread."""
         with self._lock:
-            if self._epitaph is None:
-                self._mourners.append(callback)
+            if self._exit_reason is None:
+                self._death_callbacks.append(callback)
                 return
         callback()
 
@@ -141,25 +141,25 @@ class Supervisor:
         try:
             self._start_agent(name)
         except OSError as error:
-            self._mourn(f"{name} could not be started again: {error}")
+            self._report_death(f"{name} could not be started again: {error}")
 
     def _receive(self, event: ChildEvent) -> None:
         """On a child's thread: see to an unexpected death at once, or hand the event to whoever awaits."""
         child, restarter = event.child, self._restarter
         if event.phase == "exit" and not self._stopping and not child.is_tool:
             # Agents leave by themselves when the front end has died: those have nobody to come back to.
-            is_replaceable = child.name.startswith(_AGENT) and self._epitaph is None
+            is_replaceable = child.name.startswith(_AGENT) and self._exit_reason is None
             if restarter is not None and is_replaceable and restarter.accept(child.name):
-                self._on_restart(child.epitaph())
+                self._on_restart(child.exit_reason())
                 return
-            self._mourn(child.epitaph())
+            self._report_death(child.exit_reason())
         self._events.put(event)
 
-    def _mourn(self, epitaph: str) -> None:
+    def _report_death(self, reason: str) -> None:
         with self._lock:
-            self._epitaph = self._epitaph or epitaph
-            mourners, self._mourners = self._mourners, []
-        for callback in mourners:
+            self._exit_reason = self._exit_reason or reason
+            callbacks, self._death_callbacks = self._death_callbacks, []
+        for callback in callbacks:
             callback()
 
     def _await(self, child: Child, phase: str, on_progress: Progress) -> dict[str, object]:
@@ -172,7 +172,7 @@ class Supervisor:
                 on_progress(str(event.fields.get("message", "")), done, total)
             elif event.phase in {"error", "exit"} and event.child in self._children:
                 event.child.wait(3.0)
-                raise ServingError(event.child.epitaph())
+                raise ServingError(event.child.exit_reason())
         raise AssertionError("unreachable: _until ends by raising")
 
     def _until(self, timeout_s: float, waiting_for: str) -> Iterator[ChildEvent]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from serving.config import StackConfig
 from serving.link.step import Float32
-from serving.processes import lifeline, stack_file, status
+from serving.processes import parent_watch, stack_file, status
 from serving.weights.identity import identity
 
 
@@ -66,7 +66,7 @@ def read_captures(folder: Path) -> list[Capture]:
 
 def main(prog: str, description: str | None, open_reference: Opener) -> None:
     """Exits 0, or 1 with one line of error."""
-    lifeline.die_with_parent()
+    parent_watch.die_with_parent()
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="stack.json of the run")
     parser.add_argument("--captured", type=Path, required=True, metavar="DIR", help="what the server captured")

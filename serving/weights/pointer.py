@@ -20,7 +20,7 @@ FILE_NAME = "weights.json"
 
 
 @dataclass(frozen=True)
-class WeightsReference:
+class WeightsPointer:
     """Either a path, or a seed."""
 
     path: str = ""  # .ckpt, .safetensors, or a folder of .safetensors
@@ -37,7 +37,7 @@ def open_weights(folder: Path, shape: ModelShape) -> Weights:
     path = folder / FILE_NAME
     if not path.is_file():
         return open_files(folder, shape)
-    told = WeightsReference(**json.loads(path.read_text()))
+    told = WeightsPointer(**json.loads(path.read_text()))
     if told.seed is not None:
         return SeededWeights(shape, told.seed)
     return open_files(Path(told.path), shape, RopeRows(told.rope_rows))

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from serving.config import ModelConfig, StackConfig, WeightSource
 from serving.processes import stack_file, status
-from serving.processes.lifeline import die_with_parent
+from serving.processes.parent_watch import die_with_parent
 from serving.weights import folder as model_folder
 from serving.weights import hashes, llama
 from serving.weights.download import gguf_from_wheel
 from serving.weights.errors import ModelError
 from serving.weights.gguf_folder import from_gguf
-from serving.weights.pointer import WeightsReference, files, open_files
+from serving.weights.pointer import WeightsPointer, files, open_files
 from serving.weights.random_folder import random_folder
 from serving.weights.served_folder import announce, shape_of
 from serving.weights.sources import WHEELS
@@ -84,7 +84,7 @@ def checkpoint_folder(stack: StackConfig, report: Report) -> Path:
         raise ModelError(f"model.tokenizer={model.tokenizer}: no such file")
     parts = files(path)
     sha256 = weights_sha256(parts, cache_dir, report)
-    reference = WeightsReference(str(path), model.rope_rows.value)
+    reference = WeightsPointer(str(path), model.rope_rows.value)
     config = model_folder.config_json(model.shape, model.seq_length)
     key = hashlib.sha256(json.dumps([sha256, asdict(reference), config], sort_keys=True).encode()).hexdigest()
 

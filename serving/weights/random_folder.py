@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from serving.config import ModelConfig
 from serving.weights import folder as model_folder
-from serving.weights.pointer import WeightsReference
+from serving.weights.pointer import WeightsPointer
 from serving.weights.seeded import recipe_sha256
 
 
@@ -18,7 +18,7 @@ def random_folder(model: ModelConfig, cache_dir: Path) -> Path:
 
     def fill(partial: Path) -> None:
         byte_tokenizer().save(str(partial / "tokenizer.json"))
-        WeightsReference(seed=model.seed).save(partial)
+        WeightsPointer(seed=model.seed).save(partial)
         config = model_folder.config_json(model.shape, model.seq_length)
         model_folder.write_json(partial / model_folder.CONFIG, config)
         manifest = {

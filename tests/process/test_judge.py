@@ -1,4 +1,4 @@
-"""The contest's client as a command, against the reference server."""
+"""The contest's client as a command, against the timed server."""
 
 import json
 from pathlib import Path

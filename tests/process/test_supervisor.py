@@ -56,8 +56,8 @@ async def ready(session: aiohttp.ClientSession, url: str) -> None:
 
 
 async def test_a_killed_agent_comes_back_so_many_times(tmp_path: Path) -> None:
-    epitaphs: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with Supervisor(make_stack(tmp_path, max_restarts=2), tmp_path, epitaphs.put) as supervisor:
+    reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with Supervisor(make_stack(tmp_path, max_restarts=2), tmp_path, reasons.put) as supervisor:
         supervisor.start(quiet)
         url = supervisor.url
         client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
@@ -76,7 +76,7 @@ async def test_a_killed_agent_comes_back_so_many_times(tmp_path: Path) -> None:
                 await ready(session, url)
                 answer = await client.completions.create(model=MODEL, prompt="later", max_tokens=9, temperature=0)
                 assert answer.choices[0].text == expected_text("later", 9)
-                assert "agent-0 was killed by SIGKILL" in epitaphs.get_nowait()
+                assert "agent-0 was killed by SIGKILL" in reasons.get_nowait()
                 assert supervisor.failure() is None
             async with session.get(f"{url}/stats") as stats:
                 agent: dict[str, Any] = (await stats.json())["engine"]["agents"][0]
@@ -87,7 +87,7 @@ async def test_a_killed_agent_comes_back_so_many_times(tmp_path: Path) -> None:
             await asyncio.to_thread(told.get, timeout=10)
             failure = supervisor.failure()
             assert failure is not None and failure.startswith("agent-0 was killed by SIGKILL")
-            assert epitaphs.empty()
+            assert reasons.empty()
 
 
 async def test_several_agents_share_the_load_and_outlive_each_other(tmp_path: Path) -> None:
@@ -134,12 +134,12 @@ async def test_several_agents_share_the_load_and_outlive_each_other(tmp_path: Pa
 
 
 def test_a_stop_during_the_pause_before_a_restart(tmp_path: Path) -> None:
-    epitaphs: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with Supervisor(make_stack(tmp_path, max_restarts=9), tmp_path, epitaphs.put) as supervisor:
+    reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with Supervisor(make_stack(tmp_path, max_restarts=9), tmp_path, reasons.put) as supervisor:
         supervisor.start(quiet)
         pids = supervisor.pids
         os.kill(pids["agent-0"], signal.SIGKILL)
-        epitaphs.get(timeout=10)
+        reasons.get(timeout=10)
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
     assert supervisor.pids == {}
 

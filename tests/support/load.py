@@ -21,11 +21,11 @@ TTFT_MS, ITL_MS = 30.0, 5.0
 
 
 class Reference:
-    """The reference server as a child process; `log` can be read once it is closed."""
+    """The timed server as a child process; `log` can be read once it is closed."""
 
     def __init__(self, log: Path, ttft_ms: float = TTFT_MS, itl_ms: float = ITL_MS) -> None:
         self._log = log
-        command = [sys.executable, "-m", "harness.bench.reference_server", "--log", str(log)]
+        command = [sys.executable, "-m", "harness.bench.timed_server", "--log", str(log)]
         command += ["--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdout is not None

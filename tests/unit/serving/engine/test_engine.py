@@ -149,7 +149,7 @@ async def test_refusals_are_counted_and_leave_nothing():
         assert all_free(engine)
 
 
-async def test_stopping_ends_live_requests_and_sends_agents_home():
+async def test_stopping_ends_live_requests_and_ends_agents_sessions():
     async with running_engine(small_stack(step_ms=5.0), 1) as (engine, agents):
         stream = engine.submit(request("a", [1], 60))
         await anext(stream)

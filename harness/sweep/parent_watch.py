@@ -30,7 +30,7 @@ def interrupt_with_parent() -> None:
         select.select([parent], [], [])
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=wait, name="tether", daemon=True).start()
+    threading.Thread(target=wait, name="parent_watch", daemon=True).start()
 
 
 def stop_variants() -> None:

@@ -1,6 +1,6 @@
 """A server with a known answer: every reply's first token after a fixed TTFT, the next ones at a fixed ITL.
 
-`python -m harness.bench.reference_server --ttft-ms 50 --itl-ms 10 --log FILE` prints {"port": P} and serves until its
+`python -m harness.bench.timed_server --ttft-ms 50 --itl-ms 10 --log FILE` prints {"port": P} and serves until its
 stdin ends. It speaks the judge protocol and OpenAI completions and chat, streamed, and logs, per request, on
 CLOCK_MONOTONIC: when the request reached this host (kernel time), when it was read, and when each token was handed to
 the kernel. The load generator is measured against this log (harness.bench.fidelity); so that the log means something,
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from harness.bench.reference_replies import Reply, models_reply, reply_for
+from harness.bench.timed_replies import Reply, models_reply, reply_for
 from harness.load.clock import ANCILLARY_BYTES, SO_TIMESTAMPNS, ReceiveClock, Timer
 
 _BACKLOG = 4096
@@ -45,7 +45,7 @@ class _Stream:
     sent_ns: list[int] = field(default_factory=list)
 
 
-class ReferenceServer:
+class TimedServer:
     """Serves on loopback. Each reply's token k leaves at arrival + ttft + k * itl, or as soon after as it can."""
 
     def __init__(self, ttft_ms: float, itl_ms: float, port: int, log: IO[str]) -> None:
@@ -167,7 +167,7 @@ def _content_length(head: bytes) -> int:
 def main() -> None:
     """Parse options, print the port, serve until stdin ends."""
     parser = argparse.ArgumentParser(
-        prog="python -m harness.bench.reference_server", description=(__doc__ or "").split("\n")[0]
+        prog="python -m harness.bench.timed_server", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--ttft-ms", type=float, default=50.0)
     parser.add_argument("--itl-ms", type=float, default=10.0)
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True, help="JSON lines, one per finished request")
     options = parser.parse_args()
     with options.log.open("w", encoding="utf-8", buffering=1 << 20) as log:
-        server = ReferenceServer(options.ttft_ms, options.itl_ms, options.port, log)
+        server = TimedServer(options.ttft_ms, options.itl_ms, options.port, log)
         print(json.dumps({"port": server.port}), flush=True)
         server.serve(sys.stdin.fileno())
 

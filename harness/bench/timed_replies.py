@@ -1,4 +1,4 @@
-"""The reference server's replies: request body in, HTTP response pieces out. Token k of a reply is the text " k"."""
+"""The timed server's replies: request body in, HTTP response pieces out. Token k of a reply is the text " k"."""
 
 from __future__ import annotations
 
