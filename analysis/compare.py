@@ -9,14 +9,14 @@ import pandas as pd
 
 from harness.compare import comparison
 from harness.compare.__main__ import pairs
-from harness.run_files import read_points
+from harness.run_folder import read_points
 
 
 def compare_runs(a: Path | str, b: Path | str, force: bool = False) -> pd.DataFrame:
     """A row per metric and common point: point, metric, a, b, change, low, high (shares; interval of 95 %), verdict.
 
-    `attrs["notes"]` lists what speaks against either run's figures. Raises RunFilesError if a folder cannot be read, or
-    if the two did not do the same work and `force` is not set.
+    `attrs["notes"]` lists what speaks against either run's figures. Raises RunFolderError if a folder cannot be
+    read, or if the two did not do the same work and `force` is not set.
     """
     matched = pairs(read_points(Path(a)), read_points(Path(b)), force)
     rows = [

@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from harness.claim import LATEST
+from harness.run_folder import ATTEMPT, CONFIG, METRICS, is_point, point_folders
 from harness.tracking.query import tracked_rows
 from harness.tracking.store import default_uri
 from harness.tracking.tracked_run import flatten
@@ -20,7 +22,7 @@ from harness.tracking.tracked_run import flatten
 RATE = "workload.arrivals.rate"
 # Of the configuration: where things go, not what is run.
 _NOT_VARIED = ("name", "outputs_dir", "tracking.", "sweep.", "resume")
-_COPIES = {"latest", "mlartifacts"}  # the newest run by another name, and what MLflow keeps
+_COPIES = {LATEST, "mlartifacts"}  # the newest run by another name, and what MLflow keeps
 # What a point's own figures do not say.
 _OF_THE_RUN: tuple[str, ...] = ("verdict", "accuracy_status", "complete", "config_digest")
 
@@ -78,19 +80,18 @@ def differing(frame: pd.DataFrame) -> list[str]:
 
 def _run_files(outputs: Path) -> Iterator[Path]:
     """metrics.json of runs, each once: not of their points, nor of attempts that were set aside."""
-    for path in outputs.glob("**/metrics.json"):
+    for path in outputs.glob(f"**/{METRICS}"):
         inside = path.relative_to(outputs).parts
-        if not _COPIES & set(inside) and not any(part.startswith("attempt-") for part in inside):
-            is_point = (path.parent.parent / "metrics.json").exists()
-            if not is_point:
-                yield path
+        is_aside = bool(_COPIES & set(inside)) or any(part.startswith(ATTEMPT) for part in inside)
+        if not is_aside and not is_point(path.parent):
+            yield path
 
 
 def _rows(run_dir: Path) -> Iterator[dict[str, Any]]:
-    whole = _metrics(run_dir / "metrics.json")
-    config = run_dir / "config.yaml"
+    whole = _metrics(run_dir / METRICS)
+    config = run_dir / CONFIG
     params = _params(config) if config.exists() else {}
-    points = sorted(run_dir.glob("*_x*/metrics.json"))
+    points = [folder / METRICS for folder in point_folders(run_dir) if (folder / METRICS).exists()]
     about = {"run_dir": str(run_dir), "name": run_dir.parent.name, **params}
     if not points:
         yield {**about, "point": "", **whole}

@@ -13,8 +13,7 @@ from harness import records
 from harness.measure import timeline
 from harness.observe import step_series, steps
 from harness.records import RecordsError, RequestRecord
-
-RECORDS = "records.parquet"
+from harness.run_folder import ACCURACY, RECORDS, STEPS, record_folders
 
 
 @dataclass
@@ -68,7 +67,7 @@ def load_series(run_dir: Path | str) -> pd.DataFrame:
     for point, found in points.records.items():
         course = timeline.series(found)
         wide = pd.DataFrame({"time_s": course.end_s, **course.values})
-        table = steps.read(Path(run_dir) / point / steps.FILE_NAME)
+        table = steps.read(Path(run_dir) / point / STEPS)
         if table is not None and len(course.end_s):
             server = step_series.series(table, course.interval_s, float(course.end_s[-1]))
             wide = wide.assign(**server.values) if server else wide
@@ -84,7 +83,7 @@ def load_steps(run_dir: Path | str) -> pd.DataFrame:
     points = _points(run_dir)
     frames = []
     for point in points.records:
-        path = Path(run_dir) / point / steps.FILE_NAME
+        path = Path(run_dir) / point / STEPS
         table = steps.read(path)
         if table is not None:
             frames.append(table.to_pandas().assign(point=point))
@@ -92,13 +91,13 @@ def load_steps(run_dir: Path | str) -> pd.DataFrame:
             _skip(points.skipped, str(path), f"{path}: cannot be read as Parquet")
     if not frames:
         why = f"{len(points.skipped)} skipped" if points.skipped else "its server does not tell its steps"
-        raise FileNotFoundError(f"{run_dir}: the run kept no {steps.FILE_NAME} that can be read ({why})")
+        raise FileNotFoundError(f"{run_dir}: the run kept no {STEPS} that can be read ({why})")
     return points.told(pd.concat(frames, ignore_index=True))
 
 
 def load_accuracy(run_dir: Path | str) -> pd.DataFrame:
     """One row per logits row: prompt_id, position, and what was compared. Raises FileNotFoundError if none was kept."""
-    path = Path(run_dir) / "accuracy.parquet"
+    path = Path(run_dir) / ACCURACY
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the run kept no table of logits rows (accuracy=none, or it ended before)")
     return pd.read_parquet(path)
@@ -107,7 +106,7 @@ def load_accuracy(run_dir: Path | str) -> pd.DataFrame:
 def _points(run_dir: Path | str) -> _Points:
     """The points of a run, each once. Raises RecordsError for none, or none that can be read."""
     run_dir = Path(run_dir)
-    paths = [run_dir / RECORDS] if (run_dir / RECORDS).exists() else sorted(run_dir.glob(f"*/{RECORDS}"))
+    paths = [folder / RECORDS for folder in record_folders(run_dir)]
     if not paths:
         raise RecordsError(f"{run_dir / RECORDS}: no such file, nor one in a folder of a rate")
     points = _Points({}, [])

@@ -6,13 +6,13 @@ Like launch.py it knows both sides: the serving room's doctor and the harness's 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
 from conf.schema import PlumblineConfig
+from harness import run_folder, whole_file
 from harness.acceptance import archive, summary
 from harness.run.info import RunInfo
 from serving.config import StackConfig
@@ -35,7 +35,7 @@ def packed(config: PlumblineConfig, stack: StackConfig, info: RunInfo, console: 
         yield
         return
     report = examine(stack, Path(config.outputs_dir))
-    (info.run_dir / "doctor.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    whole_file.write_json(info.run_dir / run_folder.DOCTOR, report.as_json())
     console.print(report.text(), markup=False, soft_wrap=True)
     if not report.passed:
         # Its checks of NPUs were never tried on one: what it says must not be what keeps a run from being tried.

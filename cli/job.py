@@ -14,10 +14,11 @@ from cli.compose import ConfigError
 from cli.configs import harness_config, shown_params, stack_config
 from cli.server import started
 from conf.schema import PlumblineConfig
+from harness import run_folder, whole_file
+from harness.claim import point_latest_at
 from harness.load.generator import INTERRUPTED, LoadError
 from harness.run.info import RunInfo
 from harness.run.run import EXIT_INTERRUPTED, EXIT_SERVER, Run
-from harness.run_folder import point_latest_at
 from harness.server import ServerError
 from harness.tracking.errors import TrackingFailed
 from harness.tracking.tracker import tracker_for
@@ -31,7 +32,8 @@ EXIT_BAD_INPUT = 2
 def start_job(job: Job, info: RunInfo, console: Console) -> int:
     """Say where the run's folder is, and run it. Raises KeyboardInterrupt when it was interrupted and put away."""
     config = job.config
-    OmegaConf.save(job.composed, info.run_dir / "config.yaml")
+    with whole_file.writing(info.run_dir / run_folder.CONFIG) as partial:
+        OmegaConf.save(job.composed, partial)
     point_latest_at(info.run_dir, Path(config.outputs_dir))
     console.print(f"{config.name} → {info.run_dir} {info.variant}".strip(), markup=False, soft_wrap=True)
     with acceptance.packed(config, stack_config(config, info.run_dir), info, console):

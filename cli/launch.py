@@ -16,8 +16,8 @@ from cli.check import Job, check, checked
 from cli.compose import Composed, ConfigError
 from cli.job import EXIT_BAD_INPUT, run_info, start_job
 from conf.schema import register
+from harness.claim import claim
 from harness.run.run import EXIT_INTERRUPTED
-from harness.run_folder import claim
 from harness.sweep.session import Place
 from harness.tracking.errors import TrackingUnavailable
 

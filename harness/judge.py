@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import records
+from harness import records, whole_file
 from harness.config import ArrivalConfig, ArrivalProcess, ClientProtocol, DatasetConfig, DatasetFormat
 from harness.load import arrivals, generator, prompts
 from harness.load.arrivals import Schedule
@@ -104,13 +104,13 @@ def run(options: argparse.Namespace) -> int:
         raise
     print(file=sys.stderr)
     name = f"{options.X}_x"
-    _write(out / f"result_{name}.json", json.dumps(results(some, result.records), ensure_ascii=False))
+    whole_file.write_text(out / f"result_{name}.json", json.dumps(results(some, result.records), ensure_ascii=False))
     about = {"schedule_hash": schedule.hash, "prompts_hash": prompts.digest(some)}
     records.write(out / f"records_{name}.parquet", result.records, about)
     shutil.rmtree(spool_dir)
     summary = metrics.flat(metrics.summarise(result.records, schedule))
     summary |= about | {"exec_time_s": exec_time_s(result, schedule), "incomplete_reason": result.incomplete_reason}
-    _write(out / f"account_{name}.json", json.dumps(summary, indent=2))
+    whole_file.write_text(out / f"account_{name}.json", json.dumps(summary, indent=2))
     counts = ", ".join(f"{summary[f'requests_{outcome}']} {outcome}" for outcome in Outcome)
     print(f"Requests: {summary['requests_total']} = {counts}")
     if result.incomplete_reason:
@@ -119,13 +119,6 @@ def run(options: argparse.Namespace) -> int:
     if result.incomplete_reason == generator.INTERRUPTED:
         return EXIT_INTERRUPTED
     return EXIT_OK if summary["requests_finished"] == summary["requests_total"] else EXIT_UNFINISHED
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_suffix(".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _check_rule(options: argparse.Namespace, count: int) -> None:

@@ -12,6 +12,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness import whole_file
+
 
 class Outcome(StrEnum):
     """How a request ended; exactly one of these."""
@@ -114,9 +116,8 @@ def write(path: Path, records: list[RequestRecord], metadata: dict[str, Any] | N
     rows = [dataclasses.asdict(record) for record in records]
     about = {"format": _FORMAT, **(metadata or {})}
     table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({_METADATA_KEY: orjson.dumps(about)}))
-    partial = path.with_suffix(path.suffix + ".part")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with whole_file.writing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def read(path: Path) -> tuple[list[RequestRecord], dict[str, Any]]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.observe.steps import FILE_NAME
+from harness.run_folder import STEPS, point_folders
 
 _SIZES = ("num_seqs", "num_tokens", "context_tokens")
 _PARTS = ("plan", "link_out", "agent_pre", "forward", "sample", "link_back", "publish", "device_gap", "step")
@@ -19,8 +19,8 @@ _PERCENTILES = (50, 90, 99)
 
 def read(run_dir: Path) -> dict[str, pa.Table]:
     """Every steps.parquet of the run, by the folder it lies in ("." for the run's own)."""
-    paths = sorted([*run_dir.glob(FILE_NAME), *run_dir.glob(f"*/{FILE_NAME}")])
-    return {str(path.parent.relative_to(run_dir)): pq.read_table(path) for path in paths}
+    paths = [folder / STEPS for folder in (run_dir, *point_folders(run_dir))]
+    return {str(path.parent.relative_to(run_dir)): pq.read_table(path) for path in paths if path.is_file()}
 
 
 def column(table: pa.Table, name: str) -> NDArray[np.float64]:

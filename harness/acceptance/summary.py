@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from harness import run_folder
 from harness.acceptance import step_fit, step_table
 from harness.run.environment import environment
 
@@ -24,7 +25,7 @@ def summarise(run_dir: Path, name: str, target: str, params: dict[str, str], roo
 
     A part that the run did not come to is null or empty, so that a run that broke off can be sent as well.
     """
-    metrics = _json(run_dir / "metrics.json") or {}
+    metrics = run_folder.metrics_of(run_dir)
     steps = step_table.read(run_dir)
     return {
         "format": FORMAT,
@@ -33,7 +34,7 @@ def summarise(run_dir: Path, name: str, target: str, params: dict[str, str], roo
         "run": run_dir.name,
         "note": ON_DEVICE if target == "Ascend" else MECHANICS_ONLY,
         "target": target,
-        "doctor": _json(run_dir / "doctor.json"),
+        "doctor": _json(run_dir / run_folder.DOCTOR),
         "verdict": {key: metrics.get(key) for key in _OF_VERDICT},
         "accuracy": {key: value for key, value in metrics.items() if _is_accuracy(key)},
         "served": _served(run_dir),
@@ -53,15 +54,15 @@ def _is_accuracy(key: str) -> bool:
 
 def _served(run_dir: Path) -> Any:
     """Model, hashes, dtype and versions, as the manifest of the captured logits has them."""
-    return _json(run_dir / "captures" / "manifest.json")
+    return _json(run_dir / run_folder.CAPTURES / run_folder.MANIFEST)
 
 
 def _points(run_dir: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Figures of every timed point in the order they ran."""
-    if (run_dir / "schedule.json").is_file():
+    if (run_dir / run_folder.SCHEDULE).is_file():
         return [{"folder": ".", **{key: value for key, value in metrics.items() if not _is_accuracy(key)}}]
-    folders = sorted(path.parent for path in run_dir.glob("*/schedule.json"))
-    return [{"folder": folder.name, **(_json(folder / "metrics.json") or {})} for folder in folders]
+    folders = run_folder.point_folders(run_dir)
+    return [{"folder": folder.name, **run_folder.metrics_of(folder)} for folder in folders]
 
 
 def _json(path: Path) -> Any:

@@ -16,8 +16,7 @@ import orjson
 
 from harness.accuracy.errors import UnusableInput
 from harness.accuracy.npy import NpyFile, read_header
-
-MANIFEST = "manifest.json"  # what made the folder; no capture
+from harness.run_folder import MANIFEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from harness.accuracy.capture import MANIFEST
+from harness import whole_file
 from harness.accuracy.errors import UnusableInput
+from harness.run_folder import MANIFEST
 
 SAME = {"weights_sha256": "weights", "tokenizer_sha256": "tokenizer"}  # without these equal, no rows can agree
 _NAMES = ("method", "model", "dtype", "device")
@@ -31,9 +32,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def add_to_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write the folder's manifest, or add to it; whole or not at all."""
-    partial = folder / f".{MANIFEST}.partial"
-    partial.write_bytes(orjson.dumps({**read_manifest(folder), **facts}, option=orjson.OPT_INDENT_2))
-    partial.replace(folder / MANIFEST)
+    whole_file.write_json(folder / MANIFEST, {**read_manifest(folder), **facts})
 
 
 def unlike(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -11,9 +11,9 @@ from harness.accuracy.errors import UnusableInput
 from harness.accuracy.legacy import EVERY, import_legacy, read_names
 from harness.accuracy.manifest import read_manifest, unlike
 from harness.config import AccuracyConfig, ReferenceKind
+from harness.run_folder import REFERENCE
 from harness.server import Server
 
-FOLDER = "reference"  # of a run, for rows that are computed or imported
 OnStep = Callable[[str, int, int], None]
 
 
@@ -35,7 +35,7 @@ def stored(accuracy: AccuracyConfig) -> dict[str, Capture]:
 
 def obtain(accuracy: AccuracyConfig, server: Server, captured: Path, run_dir: Path, on_step: OnStep) -> Base:
     """Compute, import or read the reference of what was captured. Raises ServerError, UnusableInput."""
-    out = run_dir / FOLDER
+    out = run_dir / REFERENCE
     if accuracy.reference is ReferenceKind.independent:
         server.reference(captured, out, on_step)
         return Base(read_folder(out), 1, [])

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from harness import whole_file
 from harness.accuracy.table import RowStatus, RowTable
-
-FILE_NAME = "accuracy.parquet"
 
 
 def write_rows(path: Path, table: RowTable) -> None:
@@ -39,9 +38,8 @@ def write_rows(path: Path, table: RowTable) -> None:
         "top1": pa.array(table.top1_equal == 1, mask=np.isnan(table.top1_equal)),
         "top5": _nullable(table.top5_share),
     }
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(pa.table(columns), partial)
-    partial.replace(path)
+    with whole_file.writing(path) as partial:
+        pq.write_table(pa.table(columns), partial)
 
 
 def _nullable(values: NDArray[Any]) -> Any:

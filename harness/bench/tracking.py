@@ -21,6 +21,7 @@ from harness.measure import window_series
 from harness.observe import series_file, steps
 from harness.records import Outcome, RequestRecord
 from harness.tracking import client as mlflow_client
+from harness.run_folder import SERIES, STEPS, TELEMETRY
 from harness.tracking.tracked_run import RunStatus, TrackedRun
 from harness.tracking.tracker import Tracker, open_tracker
 
@@ -63,10 +64,10 @@ def step_table() -> pa.Table:
 def batched_s(tracker: Tracker, folder: Path, found: list[RequestRecord], run: TrackedRun) -> float:
     """From the records in memory to everything in the store, as after a run."""
     folder.mkdir()
-    series_file.write(folder / "telemetry.parquet", telemetry())
-    steps.write(folder / steps.FILE_NAME, step_table())
+    series_file.write(folder / TELEMETRY, telemetry())
+    steps.write(folder / STEPS, step_table())
     begin = time.perf_counter()
-    window_series.write(folder, found, folder / "telemetry.parquet")
+    window_series.write(folder, found, folder / TELEMETRY)
     tracker.log_run(folder, run)
     return time.perf_counter() - begin
 
@@ -75,7 +76,7 @@ def singly_s(tracker: Tracker, folder: Path, run: TrackedRun) -> tuple[float, in
     """The same values, one call each: (seconds, scaled from a share; number of values)."""
     client = mlflow_client.connect(tracker.uri)
     run_id = tracker.log_run(folder, TrackedRun("singly", 0, 0, RunStatus.finished)).run_id
-    samples = series_file.read(folder.parent / "0" / window_series.FILE_NAME)
+    samples = series_file.read(folder.parent / "0" / SERIES)
     some = samples[::SHARE]
     begin = time.perf_counter()
     for sample in some:
@@ -90,7 +91,7 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m harness.bench.tracking", description=__doc__).parse_args()
     found = requests()
     run = TrackedRun(
-        "bench", 0, WINDOW_S * 1000, RunStatus.finished, series=window_series.FILE_NAME,
+        "bench", 0, WINDOW_S * 1000, RunStatus.finished, series=SERIES,
         params={f"serving.key_{number}": str(number) for number in range(150)},
         metrics={f"metric_{number}": float(number) for number in range(150)},
     )  # fmt: skip

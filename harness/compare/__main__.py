@@ -17,7 +17,7 @@ from rich.table import Table
 
 from harness.compare import comparison
 from harness.compare.comparison import MIN_CHANGE, Row, Verdict
-from harness.run_files import RunFiles, RunFilesError, read_points
+from harness.run_folder import RunFolderError, StoredPoint, read_points
 from harness.tracking.download import run_folder
 from harness.tracking.errors import NotTracked, TrackingUnavailable
 from harness.tracking.store import default_uri
@@ -32,21 +32,23 @@ def resolve(name: str, uri: str, scratch: Path) -> Path:
     try:
         return run_folder(name, scratch, uri)
     except (NotTracked, TrackingUnavailable) as error:
-        raise RunFilesError(str(error)) from None
+        raise RunFolderError(str(error)) from None
 
 
-def pairs(a: dict[str, RunFiles], b: dict[str, RunFiles], force: bool) -> list[tuple[str, RunFiles, RunFiles]]:
-    """Points of both runs with the same workload. Raises RunFilesError if there is none, or if they differ."""
+def pairs(
+    a: dict[str, StoredPoint], b: dict[str, StoredPoint], force: bool
+) -> list[tuple[str, StoredPoint, StoredPoint]]:
+    """Points of both runs with the same workload. Raises RunFolderError if there is none, or if they differ."""
     if len(a) == len(b) == 1:
         matched = [(next(iter(a)), next(iter(a.values())), next(iter(b.values())))]
     else:
         matched = [(label, a[label], b[label]) for label in a if label in b]
     if not matched:
-        raise RunFilesError(f"the runs have no point in common: {', '.join(a)} and {', '.join(b)}")
+        raise RunFolderError(f"the runs have no point in common: {', '.join(a)} and {', '.join(b)}")
     for label, one, other in matched:
         unlike = comparison.unlike(one, other)
         if unlike and not force:
-            raise RunFilesError(f"{label}: {'; '.join(unlike)}: not the same work (--force compares all the same)")
+            raise RunFolderError(f"{label}: {'; '.join(unlike)}: not the same work (--force compares all the same)")
     return matched
 
 
@@ -69,7 +71,7 @@ def show(label: str, rows: list[Row], notes: list[str], console: Console) -> Non
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Compare and print; the exit status. Raises RunFilesError."""
+    """Compare and print; the exit status. Raises RunFolderError."""
     uri = options.uri or default_uri(options.outputs)
     with tempfile.TemporaryDirectory() as scratch:
         a, b = (read_points(resolve(getattr(options, side), uri, Path(scratch) / side)) for side in "ab")
@@ -98,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return run(options, Console())
-    except RunFilesError as error:
+    except RunFolderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.measure import bootstrap, samples
 from harness.measure.percentiles import supports
 from harness.records import Outcome, RequestRecord
-from harness.run_files import RunFiles
+from harness.run_folder import StoredPoint
 
 MIN_CHANGE = 0.02  # what two runs of the same thing on one machine easily differ by
 _ALL_ROWS_LEVEL = 0.95
@@ -76,7 +76,7 @@ def compare(a: list[RequestRecord], b: list[RequestRecord], min_change: float = 
     return rows
 
 
-def unlike(a: RunFiles, b: RunFiles) -> list[str]:
+def unlike(a: StoredPoint, b: StoredPoint) -> list[str]:
     """Why the two did not do the same work; empty if they did."""
     found = []
     for key, what in (("schedule_hash", "schedules"), ("prompts_hash", "prompts")):
@@ -88,7 +88,7 @@ def unlike(a: RunFiles, b: RunFiles) -> list[str]:
     return found
 
 
-def marks(name: str, run: RunFiles) -> list[str]:
+def marks(name: str, run: StoredPoint) -> list[str]:
     """What speaks against a run's figures as such: requests that did not finish, an early end, failed accuracy."""
     unfinished = sum(record.outcome is not Outcome.finished for record in run.records)
     found = [f"✗ {name}: {unfinished} of {len(run.records)} requests did not finish"] if unfinished else []
@@ -99,7 +99,7 @@ def marks(name: str, run: RunFiles) -> list[str]:
     return found
 
 
-def doubts(name: str, run: RunFiles) -> list[str]:
+def doubts(name: str, run: StoredPoint) -> list[str]:
     """The run's own reasons to distrust its figures, where its records carry them, and files of it that are amiss."""
     return [f"~ {name}: {text}" for text in [*run.damaged, *run.about.get("distrust", [])]]
 

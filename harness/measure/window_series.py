@@ -14,8 +14,8 @@ from harness.measure import timeline
 from harness.observe import series_file, step_series, steps
 from harness.observe.series_file import Sample
 from harness.records import RequestRecord
+from harness.run_folder import SERIES, STEPS
 
-FILE_NAME = "series.parquet"
 MAX_POINTS = 300  # per series: ten minutes in steps of two seconds
 REQUESTS = "series."  # prefix of what the records and the server's steps say
 SYSTEM = "system/"  # prefix under which MLflow shows the figures of machines
@@ -27,11 +27,11 @@ def write(folder: Path, records: list[RequestRecord], telemetry: Path) -> bool:
     every_s = float(max(1, math.ceil(last_s / MAX_POINTS)))
     samples = [
         *_of_requests(records, every_s),
-        *_of_steps(folder / steps.FILE_NAME, every_s, last_s),
+        *_of_steps(folder / STEPS, every_s, last_s),
         *_of_machine(telemetry, every_s, last_s),
     ]
     if samples:
-        series_file.write(folder / FILE_NAME, samples)
+        series_file.write(folder / SERIES, samples)
     return bool(samples)
 
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import orjson
 
+from harness import whole_file
 from harness.load import protocols
 from harness.observe import series_file, step_series, steps, telemetry
 from harness.observe.telemetry import MachineUse, Telemetry
+from harness.run_folder import SERVER_STATS, STEPS, TELEMETRY
 from harness.server import Server
 
-TELEMETRY = "telemetry.parquet"
-SERVER_STATS = "server_stats.json"
 _RAW = "telemetry.jsonl"
 _TIMEOUT_S = 5.0
 _PERCENTILES = ("p50", "p90", "p99")
@@ -71,11 +71,10 @@ class Observer:
         series_file.write(self._folder / TELEMETRY, telemetry_series(rows, start_ns))
         after = server_stats(self._server)
         if self._before is not None and after is not None:
-            path = self._folder / SERVER_STATS
-            path.write_bytes(orjson.dumps({"before": self._before, "after": after}, option=orjson.OPT_INDENT_2))
+            whole_file.write_json(self._folder / SERVER_STATS, {"before": self._before, "after": after})
         table = steps.of_window(self._before, server_steps(self._server), start_ns)
         if table is not None:
-            steps.write(self._folder / steps.FILE_NAME, table)
+            steps.write(self._folder / STEPS, table)
         held = step_series.figures(table) if table is not None else {}
         return Observation(machine, step_figures(self._before, after) | held)
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness import whole_file
+
 SCHEMA = pa.schema([("metric", pa.string()), ("time_s", pa.float64()), ("value", pa.float64())])
 
 
@@ -23,10 +25,9 @@ class Sample(NamedTuple):
 def write(path: Path, samples: Iterable[Sample]) -> None:
     """Write all samples, whole or not at all."""
     columns = list(zip(*samples, strict=True)) or [(), (), ()]
-    temporary = path.with_name(f".{path.name}")
     table = pa.table([pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with whole_file.writing(path) as partial:
+        pq.write_table(table, partial)
 
 
 def read(path: Path) -> list[Sample]:

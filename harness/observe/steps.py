@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-FILE_NAME = "steps.parquet"
+from harness import whole_file
+
 _NEEDED = ("kind", "num_seqs", "num_tokens", "context_tokens", "forward_ns")
 
 
@@ -72,9 +73,8 @@ def _of_agent(agent: int, before: dict[str, Any], columns: dict[str, Any], start
 
 def write(path: Path, table: pa.Table) -> None:
     """Write the table, whole or not at all."""
-    partial = path.with_suffix(".part")
-    pq.write_table(table, partial)
-    partial.replace(path)
+    with whole_file.writing(path) as partial:
+        pq.write_table(table, partial)
 
 
 def read(path: Path) -> pa.Table | None:

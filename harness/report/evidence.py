@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-ROWS = "accuracy.parquet"
-STATS = "*stats*.json"
+from harness.run_folder import ACCURACY, SERVER_STATS
+
 PARTS = ("plan", "link_out", "agent_pre", "forward", "sample", "link_back", "publish")  # of a step, in order
 _KINDS = ("prefill", "decode")
 _OCCUPANCY = ("occupancy", "batch_size")
@@ -25,23 +25,21 @@ _DIFFERENCE = ("max_abs_diff", "max_abs")
 
 def step_times(folder: Path | None) -> dict[str, dict[str, float]]:
     """Median of each part of a step in ms, by kind of step, from the server's statistics; {} if there are none."""
-    for path in sorted(folder.glob(STATS)) if folder else []:
-        try:
-            content = orjson.loads(path.read_bytes())
-        except (OSError, orjson.JSONDecodeError):
-            continue
-        found = list(_summaries(content))
-        if found:  # the last: a file with a reading before the window and one after it has them in this order
-            return {kind: parts for kind in _KINDS if kind in found[-1] and (parts := _medians_ms(found[-1][kind]))}
-    return {}
+    try:
+        content = orjson.loads((folder / SERVER_STATS).read_bytes()) if folder else {}
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    found = list(_summaries(content))
+    last = found[-1] if found else {}  # the reading after the window, which comes last
+    return {kind: parts for kind in _KINDS if kind in last and (parts := _medians_ms(last[kind]))}
 
 
 def accuracy_rows(folder: Path | None) -> dict[str, NDArray[np.float64]]:
     """Columns position, occupancy, max_abs_diff, passed (1 or 0; NaN = unknown), float64 [num_rows]; {} if none."""
-    if folder is None or not (folder / ROWS).is_file():
+    if folder is None or not (folder / ACCURACY).is_file():
         return {}
     try:
-        table = pq.read_table(folder / ROWS)
+        table = pq.read_table(folder / ACCURACY)
     except (OSError, pa.ArrowException):
         return {}
     columns = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from harness import whole_file
 from harness.accuracy.sentence import describe
 from harness.report import evidence, figures, palette, server_figures
 from harness.report.table import (
@@ -22,7 +23,6 @@ from harness.report.table import (
 )
 from harness.report.view import RunView, figure
 
-FILE_NAME = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 # What a reader wants to know first about a configuration.
 HEADLINE = (
@@ -44,9 +44,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
     environment = _environment()
     style = (_TEMPLATES / "style.css").read_text()
     html = environment.get_template(template).render(palette=palette.css(), style=style, **content)
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(path)
+    whole_file.write_text(path, html)
 
 
 def run_page(view: RunView) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from harness.report.figures import Figure
 from harness.report.palette import PHASES, colour, dash
 from harness.report.svg import Chart
 from harness.report.view import PointView, number
+from harness.run_folder import STEPS
 
 
 def over_time(point: PointView) -> list[Figure]:
     """KV use, queue and batch over time; nothing where the server's steps don't tell."""
-    table = steps.read(point.folder / steps.FILE_NAME) if point.folder else None
+    table = steps.read(point.folder / STEPS) if point.folder else None
     last_s = max((phase.ended_s for phase in timeline.phases(point.records)), default=0.0)
     if table is None or last_s <= 0:
         return []

@@ -6,15 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.console import Console
 
-from harness import report
+from harness import report, run_folder, whole_file
 from harness.accuracy.task import LogitsResult
 from harness.config import HarnessConfig
 from harness.measure import metrics, window_series
 from harness.measure.checks import Check
-from harness.observe.observer import TELEMETRY
 from harness.report import AccuracyStatus, PointView, RunView, Verdict
 from harness.run.environment import environment
 from harness.run.info import RunInfo
@@ -46,13 +44,13 @@ class Results:
         verdict = self._judge(incomplete_reason)
         self._passed = verdict.passed
         row = self._flat(verdict, incomplete_reason)
-        write_metrics(self._info.run_dir / "metrics.json", row)
+        whole_file.write_json(self._info.run_dir / run_folder.METRICS, row)
         for point in self.points:
-            window_series.write(point.folder, point.load.records, point.folder / TELEMETRY)
+            window_series.write(point.folder, point.load.records, point.folder / run_folder.TELEMETRY)
             if point.folder != self._info.run_dir:
-                write_metrics(point.folder / "metrics.json", _point_row(point, verdict))
+                whole_file.write_json(point.folder / run_folder.METRICS, _point_row(point, verdict))
         view = self._view(verdict)
-        report.write_report(self._info.run_dir / "report.html", view)
+        report.write_report(self._info.run_dir / run_folder.REPORT, view)
         self._track(verdict, row, report.note(view))
         report.print_verdict(view, self._console)
         return verdict.passed
@@ -153,16 +151,9 @@ def _point_view(point: Point) -> PointView:
     return PointView(label(point), metrics.flat(point.metrics), rate, point.load.records, point.folder)
 
 
-def write_metrics(path: Path, row: dict[str, Any]) -> None:
-    """Write flat figures as JSON, whole or not at all."""
-    partial = path.with_suffix(".part")
-    partial.write_bytes(orjson.dumps(row, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    partial.replace(path)
-
-
 def write_search(path: Path, found: SearchResult) -> None:
     """Write what a search knows so far, rate by rate, whole or not at all."""
-    write_metrics(path, {**found.as_metrics(), "steps": [asdict(step) for step in found.steps]})
+    whole_file.write_json(path, {**found.as_metrics(), "steps": [asdict(step) for step in found.steps]})
 
 
 def label(point: Point) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness import run_folder
 from harness.accuracy import reference, task
 from harness.accuracy.errors import UnusableInput
 from harness.accuracy.legacy import export_legacy
 from harness.accuracy.manifest import add_to_manifest
-from harness.accuracy.rows_file import FILE_NAME as ROWS_FILE
 from harness.accuracy.rows_file import write_rows
 from harness.accuracy.task import LogitsResult
 from harness.config import HarnessConfig, SearchMode
@@ -31,7 +31,6 @@ from harness.run.work import Work
 from harness.server import Server, ServerError
 from harness.tracking.tracker import Tracker
 
-LEGACY_DIR = "file_npy"
 EXIT_OK = 0
 EXIT_VERDICT = 1
 EXIT_SERVER = 3
@@ -79,7 +78,7 @@ class Run:
             return
         planned = self._work.schedules
         for number, (rate, schedule) in enumerate(planned.items()):
-            folder = run_dir if len(planned) == 1 else run_dir / f"point-{number}_x{rate:g}"
+            folder = run_dir if len(planned) == 1 else run_folder.point_folder(run_dir, number, rate)
             if not self._point(server, rate, schedule, folder).complete:
                 return
 
@@ -92,13 +91,13 @@ class Run:
         while (rate := chosen.next_rate()) is not None:
             schedule = arrivals.window_schedule(workload, rate, rates.count(rate))
             rates.append(rate)
-            point = self._point(server, rate, schedule, run_dir / f"window-{len(rates):02}_x{rate:g}")
+            point = self._point(server, rate, schedule, run_folder.window_folder(run_dir, len(rates), rate))
             point.window = len(rates)
             if not point.complete:
                 return
             chosen.add(rate, point.metrics)
             self._results.search = chosen.result()
-            write_search(run_dir / "search.json", self._results.search)
+            write_search(run_dir / run_folder.SEARCH, self._results.search)
 
     def _point(self, server: Server, rate: float, schedule: Schedule, folder: Path) -> Point:
         with Display(self._console, _LINES_EVERY_S) as display:
@@ -138,19 +137,19 @@ class Run:
         server.stop()
         task.describe(accuracy, server, captured, facts)
         if accuracy.export_legacy:
-            export_legacy(captured, info.run_dir / LEGACY_DIR)
+            export_legacy(captured, info.run_dir / run_folder.LEGACY)
         return finished
 
     def _compare(self, server: Server, captured: Path, finished: int) -> LogitsResult:
         accuracy, info = self._config.accuracy, self._info
         with Display(self._console, _LINES_EVERY_S) as display:
             base = reference.obtain(accuracy, server, captured, info.run_dir, display.show)
-        made = info.run_dir / reference.FOLDER
+        made = info.run_dir / run_folder.REFERENCE
         if made.is_dir():
             add_to_manifest(made, self._made_by)
         result = task.compare(accuracy, finished, base, captured, info.served_dtype)
         if result.comparison:
-            write_rows(info.run_dir / ROWS_FILE, result.comparison.table)
+            write_rows(info.run_dir / run_folder.ACCURACY, result.comparison.table)
             rate = result.comparison.metrics.allclose_pass_rate
             add_to_manifest(captured, {"compared_with": accuracy.reference, "allclose_pass_rate": rate})
         return result

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from harness import records
+from harness import records, run_folder, whole_file
 from harness.config import WorkloadConfig
 from harness.load import arrivals, generator, prompts
 from harness.load.arrivals import Schedule
@@ -108,7 +108,7 @@ def run_point(
     """
     folder.mkdir(parents=True, exist_ok=True)
     some = source.take(schedule.count, server.vocab_size)
-    write_schedule(folder / "schedule.json", workload, rate, schedule)
+    write_schedule(folder / run_folder.SCHEDULE, workload, rate, schedule)
     plan = LoadPlan(
         server.url,
         request_options(workload, server),
@@ -140,7 +140,7 @@ def run_point(
     about |= {name: getattr(figures, name) for name in _IN_RECORDS} | {
         "distrust": [reason.text for reason in point.distrust]
     }
-    records.write(folder / "records.parquet", result.records, about)
+    records.write(folder / run_folder.RECORDS, result.records, about)
     shutil.rmtree(folder / SPOOL_DIR)
     return point
 
@@ -157,7 +157,7 @@ def write_schedule(path: Path, workload: WorkloadConfig, rate: float, schedule: 
         "floor_s": schedule.floor_s,
         "offsets_s": np.asarray(schedule.offsets_s),
     }
-    path.write_bytes(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
+    whole_file.write_bytes(path, orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def _errors(all_records: list[records.RequestRecord]) -> dict[str, int]:

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness import run_folder
 from harness.config import HarnessConfig
 from harness.load.generator import INTERRUPTED
-from harness.measure import metrics, window_series
+from harness.measure import metrics
 from harness.report import Verdict
 from harness.run.environment import environment
 from harness.run.info import RunInfo
@@ -17,21 +18,6 @@ from harness.tracking.tracked_run import Dataset, RunStatus, TrackedRun, numbers
 
 _HEADLINE = ("output_tokens_per_s", "ttft_ms_p50", "tpot_ms_p50", "e2el_ms_p50", "allclose_pass_rate", "total_time_s")
 ROOT = Path(__file__).parents[2]
-_FILES = (
-    "config.yaml",
-    "stack.json",
-    "model.json",
-    "metrics.json",
-    "schedule.json",
-    "records.parquet",
-    "telemetry.parquet",
-    "series.parquet",
-    "steps.parquet",
-    "accuracy.parquet",
-    "server_stats.json",
-    "search.json",
-    "report.html",
-)
 
 
 def tracked_run(
@@ -57,7 +43,7 @@ def tracked_run(
         metrics=_headline_first(numbers(row)),
         tags={name: value for name, value in tags.items() if value},
         note=note,
-        artifacts=_artifacts(info.run_dir, ""),
+        artifacts=_relative(info.run_dir, [*run_folder.files(info.run_dir), *run_folder.logs(info.run_dir)]),
         series=_series(info, points[0]) if len(points) == 1 and points[0].folder == info.run_dir else "",
         series_started_ms=points[0].started_ms if points else 0,
         datasets=[_dataset(config, point) for point in points[:1]],
@@ -78,7 +64,6 @@ def run_status(verdict: Verdict, incomplete_reason: str) -> RunStatus:
 
 
 def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus, verdict: Verdict) -> TrackedRun:
-    folder = point.folder.relative_to(info.run_dir)
     row = metrics.flat(point.metrics)
     return TrackedRun(
         name=f"X={point.rate:g}" + (f" window {point.window}" if point.window else ""),
@@ -93,7 +78,7 @@ def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus
             "prompts_hash": point.prompts_hash,
             "accuracy_status": verdict.accuracy.value,
         },
-        artifacts=_artifacts(info.run_dir, f"{folder}/"),
+        artifacts=_relative(info.run_dir, run_folder.files(point.folder)),
         series=_series(info, point),
         datasets=[_dataset(config, point)],
     )
@@ -101,13 +86,12 @@ def _child(config: HarnessConfig, info: RunInfo, point: Point, status: RunStatus
 
 def _series(info: RunInfo, point: Point) -> str:
     """The place of a point's time series in the run folder, '' if there are none."""
-    path = point.folder / window_series.FILE_NAME
+    path = point.folder / run_folder.SERIES
     return str(path.relative_to(info.run_dir)) if path.is_file() else ""
 
 
-def _artifacts(run_dir: Path, prefix: str) -> list[str]:
-    logs = sorted(path.name for path in run_dir.glob("*.log")) if not prefix else []
-    return [prefix + name for name in (*_FILES, *logs) if (run_dir / (prefix + name)).is_file()]
+def _relative(run_dir: Path, paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(run_dir)) for path in paths]
 
 
 def _dataset(config: HarnessConfig, point: Point) -> Dataset:

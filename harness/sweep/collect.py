@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.run_folder import METRICS, metrics_of, point_folders
 from harness.sweep import variant
 from harness.sweep.plan import SweepPlan
 from harness.sweep.table import RATE, SweepRow, mark
-from harness.sweep.variant import VariantResult, metrics_of
+from harness.sweep.variant import VariantResult
 
 
 def rows(sweep_dir: Path, plan: SweepPlan) -> list[SweepRow]:
@@ -24,7 +25,7 @@ def rows(sweep_dir: Path, plan: SweepPlan) -> list[SweepRow]:
 
 def _rows(sweep_dir: Path, folder: Path, result: VariantResult, knobs: list[str]) -> list[SweepRow]:
     whole = metrics_of(folder)
-    points = [(path.parent, metrics_of(path.parent)) for path in sorted(folder.glob("*_x*/metrics.json"))]
+    points = [(point, metrics_of(point)) for point in point_folders(folder) if (point / METRICS).exists()]
     reason = result.reason or ("" if result.exit_status == 0 else str(whole.get("verdict_reasons") or "failed"))
     accuracy = str(whole.get("accuracy_status", ""))
     found = []

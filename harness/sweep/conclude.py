@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import orjson
 from rich.console import Console
 
+from harness import whole_file
+from harness.run_folder import SWEEP, SWEEP_TABLE
 from harness.sweep import collect
 from harness.sweep import plan as plans
 from harness.sweep.page import variant_name, write_sweep_report
@@ -20,8 +21,6 @@ from harness.sweep.variant import read_all
 from harness.tracking.errors import NotTracked, TrackingFailed
 from harness.tracking.tracked_run import RunStatus, TrackedRun, load, parent_name, save
 from harness.tracking.tracker import Tracker
-
-TABLE = "variants.json"
 
 
 def conclude(sweep_dir: Path, tracker: Tracker | None, interrupted: bool, console: Console) -> int:
@@ -36,7 +35,7 @@ def conclude(sweep_dir: Path, tracker: Tracker | None, interrupted: bool, consol
     report = write_sweep_report(
         sweep_dir, f"{plan.name}: sweep over {', '.join(plan.knobs)}", rows, plan.knobs, str(sweep_dir)
     )
-    _write_table(sweep_dir / TABLE, rows)
+    _write_table(sweep_dir / SWEEP_TABLE, rows)
     plans.save(sweep_dir, replace(plan, ended="interrupted" if interrupted or missing > 0 else "finished"))
     failed = interrupted or worst > 0
     parent = TrackedRun(
@@ -48,7 +47,7 @@ def conclude(sweep_dir: Path, tracker: Tracker | None, interrupted: bool, consol
         metrics=_best(rows),
         tags={"kind": "sweep", "verdict": "fail" if failed else "pass"},
         note=_note(rows),
-        artifacts=[report.name, TABLE, plans.FILE_NAME],
+        artifacts=[report.name, SWEEP_TABLE, SWEEP],
     )
     if tracker is not None:
         save(sweep_dir, parent)
@@ -91,7 +90,6 @@ def _send_late(tracker: Tracker, run_dirs: Iterable[Path]) -> None:
 
 def _write_table(path: Path, rows: Sequence[SweepRow]) -> None:
     """All rows as JSON, for those who want to go on from them."""
-    partial = path.with_name(f".{path.name}")
     content = [
         {
             "number": row.number,
@@ -105,5 +103,4 @@ def _write_table(path: Path, rows: Sequence[SweepRow]) -> None:
         }
         for row in rows
     ]
-    partial.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
-    partial.replace(path)
+    whole_file.write_json(path, content)

@@ -9,10 +9,11 @@ from typing import Any
 
 from harness.report.axis import Axis, axis
 from harness.report.figures import Figure
-from harness.report.page import FILE_NAME, write_page
+from harness.report.page import write_page
 from harness.report.palette import FAILED, colour
 from harness.report.svg import Chart
 from harness.report.view import number
+from harness.run_folder import REPORT
 from harness.sweep import plan
 from harness.sweep.table import GOALS, LATENCY, RATE, THROUGHPUT, TOLERANCE, Effect, SweepRow, close, effects
 
@@ -39,7 +40,7 @@ _GOALS = {
 
 def write_sweep_report(sweep_dir: Path, title: str, rows: Sequence[SweepRow], knobs: Sequence[str], files: str) -> Path:
     """Write the page into the sweep's folder, whole or not at all; returns its path."""
-    path = sweep_dir / FILE_NAME
+    path = sweep_dir / REPORT
     write_page(path, "sweep.html.j2", _content(title, rows, knobs, files))
     return path
 

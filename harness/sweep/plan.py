@@ -7,7 +7,9 @@ from pathlib import Path
 
 import orjson
 
-FILE_NAME = "sweep.json"
+from harness import whole_file
+from harness.run_folder import SWEEP
+
 FORMAT = 1
 
 
@@ -39,15 +41,13 @@ class SweepPlan:
 def save(sweep_dir: Path, plan: SweepPlan) -> None:
     """Write sweep.json, whole or not at all."""
     sweep_dir.mkdir(parents=True, exist_ok=True)
-    partial = sweep_dir / f".{FILE_NAME}"
-    partial.write_bytes(orjson.dumps({"format": FORMAT, **asdict(plan)}, option=orjson.OPT_INDENT_2))
-    partial.replace(sweep_dir / FILE_NAME)
+    whole_file.write_json(sweep_dir / SWEEP, {"format": FORMAT, **asdict(plan)})
 
 
 def load(sweep_dir: Path) -> SweepPlan | None:
     """Read it back; None if there is none, or none that can be understood."""
     try:
-        fields = orjson.loads((sweep_dir / FILE_NAME).read_bytes())
+        fields = orjson.loads((sweep_dir / SWEEP).read_bytes())
         if fields.pop("format") != FORMAT:
             return None
         fields["variants"] = [PlannedVariant(**variant) for variant in fields["variants"]]
@@ -60,7 +60,7 @@ def unfinished(folder: Path, plan: SweepPlan) -> Path | None:
     """The newest sweep below `folder` with the same variants, by the same program, that did not come to its end."""
     if not plan.variants:
         return None
-    newest_first = sorted(folder.glob(f"*/{FILE_NAME}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    newest_first = sorted(folder.glob(f"*/{SWEEP}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in newest_first:
         earlier = load(path.parent)
         if earlier is not None and earlier.digests == plan.digests and earlier.source == plan.source:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import run_folder
+from harness import claim, run_folder, whole_file
 from harness.sweep import plan as plans
 from harness.sweep import progress, variant
 from harness.sweep.plan import PlannedVariant, SweepPlan
@@ -37,11 +37,11 @@ class Place:
 def begin(folder: Path, plan: SweepPlan, resume: bool, console: Console) -> Path:
     """Decide which folder the sweep works in, and keep the plan there: an interrupted sweep's own, or a new one."""
     earlier = plans.unfinished(folder, plan) if resume else None
-    if earlier and not run_folder.hold(earlier):
+    if earlier and not claim.hold(earlier):
         _say(console, f"the same sweep is being run by another command in {earlier}; this one has a folder of its own")
         earlier = None
-    sweep_dir = earlier or run_folder.claim(folder, "_sweep")
-    run_folder.hold(sweep_dir)
+    sweep_dir = earlier or claim.claim(folder, "_sweep")
+    claim.hold(sweep_dir)
     ended = variant.read_all(sweep_dir)
     kept = [r for r in ended.values() if r.complete]
     if earlier:
@@ -68,16 +68,16 @@ def run_variant(
         status, reason = work(), ""
     except Exception as error:
         status, reason = EXIT_CRASHED, f"{type(error).__name__}: {error}".splitlines()[0]
-        (place.run_dir / "error.log").write_text(traceback.format_exc())
-        _say(console, f"variant {place.number} failed: {reason} (see {place.run_dir / 'error.log'})")
-    found = variant.metrics_of(place.run_dir)
+        whole_file.write_text(place.run_dir / run_folder.ERROR_LOG, traceback.format_exc())
+        _say(console, f"variant {place.number} failed: {reason} (see {place.run_dir / run_folder.ERROR_LOG})")
+    found = run_folder.metrics_of(place.run_dir)
     result = VariantResult(
         place.number,
         planned.overrides,
         planned.digest,
         status,
         time.monotonic() - started_s,
-        reason or str(found.get("incomplete_reason", "it left no metrics.json")),
+        reason or str(found.get("incomplete_reason", f"it left no {run_folder.METRICS}")),
     )
     variant.write(place.run_dir, result)
     _say_progress(place.sweep_dir, console, at_once=1)
@@ -110,7 +110,7 @@ def watched(sweep_dir: Path, console: Console) -> Iterator[None]:
 
 def objective(result: VariantResult, run_dir: Path, names: list[str]) -> float | tuple[float, ...] | None:
     """What a search optimises: the named metrics of a variant that passed; None for any other, which says nothing."""
-    found = variant.metrics_of(run_dir)
+    found = run_folder.metrics_of(run_dir)
     values = [found.get(name) for name in names]
     known = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if result.exit_status or len(known) != len(names):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import orjson
 
-FILE_NAME = "variant.json"
-_METRICS = "metrics.json"
+from harness import whole_file
+from harness.run_folder import ATTEMPT, VARIANT
+
 _HYDRA = ".hydra"
 
 
@@ -31,32 +32,21 @@ class VariantResult:
 
 def write(run_dir: Path, result: VariantResult) -> None:
     """Keep it, whole or not at all."""
-    partial = run_dir / f".{FILE_NAME}"
-    partial.write_bytes(orjson.dumps(asdict(result), option=orjson.OPT_INDENT_2))
-    partial.replace(run_dir / FILE_NAME)
+    whole_file.write_json(run_dir / VARIANT, asdict(result))
 
 
 def read(run_dir: Path) -> VariantResult | None:
     """Read it back; None if the variant has not ended, or was killed."""
     try:
-        return VariantResult(**orjson.loads((run_dir / FILE_NAME).read_bytes()))
+        return VariantResult(**orjson.loads((run_dir / VARIANT).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def read_all(sweep_dir: Path) -> dict[Path, VariantResult]:
     """Variants that have ended, by folder, in order of number."""
-    found = {path.parent: result for path in sweep_dir.glob(f"*/{FILE_NAME}") if (result := read(path.parent))}
+    found = {path.parent: result for path in sweep_dir.glob(f"*/{VARIANT}") if (result := read(path.parent))}
     return dict(sorted(found.items(), key=lambda item: item[1].number))
-
-
-def metrics_of(run_dir: Path) -> dict[str, object]:
-    """The flat figures of a run folder; {} if it has none."""
-    try:
-        row = orjson.loads((run_dir / _METRICS).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    return row if isinstance(row, dict) else {}
 
 
 def finished_before(run_dir: Path, digest: str) -> VariantResult | None:
@@ -67,11 +57,11 @@ def finished_before(run_dir: Path, digest: str) -> VariantResult | None:
 
 def set_aside(run_dir: Path) -> None:
     """Move what an earlier attempt left into attempt-1, attempt-2, … so that nothing is lost or mixed up."""
-    left = [path for path in run_dir.iterdir() if path.name != _HYDRA and not path.name.startswith("attempt-")]
+    left = [path for path in run_dir.iterdir() if path.name != _HYDRA and not path.name.startswith(ATTEMPT)]
     if not left:
         return
-    number = 1 + sum(path.name.startswith("attempt-") for path in run_dir.iterdir())
-    aside = run_dir / f"attempt-{number}"
+    number = 1 + sum(path.name.startswith(ATTEMPT) for path in run_dir.iterdir())
+    aside = run_dir / f"{ATTEMPT}{number}"
     aside.mkdir()
     for path in left:
         path.rename(aside / path.name)

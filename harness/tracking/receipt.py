@@ -7,7 +7,8 @@ from pathlib import Path
 
 import orjson
 
-FILE_NAME = "mlflow.json"
+from harness import whole_file
+from harness.run_folder import RECEIPT
 
 
 @dataclass
@@ -24,13 +25,11 @@ class Receipt:
 def read(run_dir: Path) -> Receipt | None:
     """The folder's receipt; None if nothing was ever sent, or if the file is unreadable and so vouches for nothing."""
     try:
-        return Receipt(**orjson.loads((run_dir / FILE_NAME).read_bytes()))
+        return Receipt(**orjson.loads((run_dir / RECEIPT).read_bytes()))
     except (OSError, orjson.JSONDecodeError, TypeError):
         return None
 
 
 def write(run_dir: Path, receipt: Receipt) -> None:
     """Keep it, whole or not at all."""
-    temporary = run_dir / f".{FILE_NAME}"
-    temporary.write_bytes(orjson.dumps(asdict(receipt), option=orjson.OPT_INDENT_2))
-    temporary.replace(run_dir / FILE_NAME)
+    whole_file.write_json(run_dir / RECEIPT, asdict(receipt))

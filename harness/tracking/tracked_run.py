@@ -15,9 +15,10 @@ from pathlib import Path
 
 import orjson
 
+from harness import whole_file
+from harness.run_folder import TRACKING
 from harness.tracking.errors import NotTracked
 
-FILE_NAME = "tracking.json"
 FORMAT = 1
 
 
@@ -92,21 +93,19 @@ def texts(metrics: Mapping[str, object]) -> dict[str, str]:
 
 def save(run_dir: Path, run: TrackedRun) -> None:
     """Write the record beside the run's files, whole or not at all."""
-    temporary = run_dir / f".{FILE_NAME}"
-    temporary.write_bytes(orjson.dumps({"format": FORMAT, **asdict(run)}, option=orjson.OPT_INDENT_2))
-    temporary.replace(run_dir / FILE_NAME)
+    whole_file.write_json(run_dir / TRACKING, {"format": FORMAT, **asdict(run)})
 
 
 def load(run_dir: Path) -> TrackedRun:
     """Read it back. Raises NotTracked, in one line, for a folder without a readable one."""
-    path = run_dir / FILE_NAME
+    path = run_dir / TRACKING
     try:
         fields = orjson.loads(path.read_bytes())
         if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
             raise NotTracked(f"{path}: is not of format {FORMAT}; it was written by another version")
         return _run(fields)
     except FileNotFoundError as error:
-        raise NotTracked(f"{run_dir}: holds no {FILE_NAME}, so there is no finished run to upload") from error
+        raise NotTracked(f"{run_dir}: holds no {TRACKING}, so there is no finished run to upload") from error
     except (OSError, orjson.JSONDecodeError, TypeError, ValueError, KeyError) as error:
         raise NotTracked(f"{path}: cannot be read ({error})") from error
 

@@ -14,6 +14,7 @@ import orjson
 
 from harness.config import TrackingConfig
 from harness.tracking import client as mlflow_client
+from harness.run_folder import SWEEP_PARENT
 from harness.tracking import receipt as receipts
 from harness.tracking import store
 from harness.tracking.errors import TrackingFailed
@@ -22,8 +23,6 @@ from harness.tracking.tracked_run import RunStatus, TrackedRun, save
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-SWEEP_PARENT = "mlflow_parent.json"  # in a sweep's folder: the run that its jobs hang under
 
 
 class Tracker:

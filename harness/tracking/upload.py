@@ -16,14 +16,15 @@ import pyarrow.parquet as pq
 import yaml
 
 from harness.config import TrackingConfig
+from harness.run_folder import CONFIG, METRICS, RECORDS, TRACKING
 from harness.tracking import receipt as receipts
 from harness.tracking.errors import NotTracked, TrackingFailed, TrackingUnavailable
 from harness.tracking.receipt import Receipt
 from harness.tracking.store import PASSWORD_HIDDEN, default_uri
-from harness.tracking.tracked_run import FILE_NAME, TrackedRun, load
+from harness.tracking.tracked_run import TrackedRun, load
 from harness.tracking.tracker import Tracker, open_tracker
 
-_NEEDED = ("config.yaml", "metrics.json", "records.parquet")  # without these a run's page says nothing that holds
+_NEEDED = (CONFIG, METRICS, RECORDS)  # without these a run's page says nothing that holds
 
 
 def main(arguments: list[str]) -> int:
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 def _folders(run_dir: Path) -> list[Path]:
     """The run's folder; of a sweep those of its variants that came to an end, and its own last."""
-    variants = sorted(path.parent for path in run_dir.glob(f"*/{FILE_NAME}")) if _is_sweep(load(run_dir)) else []
+    variants = sorted(path.parent for path in run_dir.glob(f"*/{TRACKING}")) if _is_sweep(load(run_dir)) else []
     return [*variants, run_dir]
 
 

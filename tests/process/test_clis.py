@@ -101,7 +101,7 @@ def test_judge_interrupted_keeps_what_it_has(tmp_path: Path) -> None:
     assert len(kept) == 600
     assert 5 <= len(results) == sum(record.outcome is Outcome.finished for record in kept) < 600
     assert not [
-        path for path in (tmp_path / "out").iterdir() if path.name.startswith("spool") or path.suffix == ".part"
+        path for path in (tmp_path / "out").iterdir() if path.name.startswith("spool") or path.suffix == ".partial"
     ]
 
 

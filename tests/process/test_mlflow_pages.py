@@ -20,6 +20,7 @@ from harness import report
 from harness.config import TrackingConfig
 from harness.measure import window_series
 from harness.run import tracked
+from harness.run_folder import SERIES
 from harness.tracking import RunStatus, TrackedRun, open_tracker
 from harness.tracking.tracked_run import numbers
 from tests.support.browser import LAPTOP, browser, needs_browser
@@ -47,7 +48,7 @@ def runs(tmp_path: Path) -> list[str]:
             TrackedRun(
                 f"decode={size}", 1_700_000_000_000, 1_700_000_060_000, RunStatus.finished,
                 params={"serving.batch.decode": str(size), "serving.policy": "prefill_first"}, metrics=figures,
-                note=report.note(run(one)), series=window_series.FILE_NAME, parent_run_id=parent,
+                note=report.note(run(one)), series=SERIES, parent_run_id=parent,
             ),
         )  # fmt: skip
         ids.append(logged.run_id)

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.report import evidence, write_report
+from harness.report import write_report
+from harness.run_folder import ACCURACY
 from harness.sweep.page import write_sweep_report
 from harness.sweep.table import SweepRow, mark
 from tests.support.browser import LAPTOP, PHONE, browser, needs_browser
@@ -61,7 +62,7 @@ async def test_a_sweep_s_report_is_readable_on_a_phone_too(tmp_path: Path) -> No
 
 async def test_a_report_is_readable_on_every_page(tmp_path: Path) -> None:
     rows = {"position": [8, 16], "occupancy": [1, 2], "max_abs_diff": [0.0, 0.002], "passed": [True, True]}
-    pq.write_table(pa.table(rows), tmp_path / evidence.ROWS)
+    pq.write_table(pa.table(rows), tmp_path / ACCURACY)
     view = run(point(10.0, count=40), point(20.0, count=40, failed=2), passed=False)
     view.run_dir = tmp_path
     write_report(tmp_path / "report.html", view)

@@ -13,6 +13,7 @@ from analysis import load_requests, load_runs, load_series, load_steps, load_tok
 from harness import records
 from harness.observe import steps
 from harness.records import Outcome, RecordsError, RequestRecord
+from harness.run_folder import STEPS
 from tests.support.steps import table
 
 Load = Callable[[Path], pd.DataFrame]
@@ -43,28 +44,28 @@ LOADERS = [load_requests, load_series, load_token_gaps, load_steps]
 
 @pytest.mark.parametrize("load", LOADERS, ids=lambda load: load.__name__)
 def test_a_corrupt_point_is_named_and_skipped_and_the_others_are_read(load: Load, tmp_path: Path) -> None:
-    for point in ("point-1", "point-2", "point-3"):
+    for point in ("point-1_x1", "point-2_x2", "point-3_x3"):
         write_run(tmp_path / point, 100)
-        steps.write(tmp_path / point / steps.FILE_NAME, table([(0.0, "prefill", 1, 2, 5)]))
-    corrupt = tmp_path / "point-2" / "records.parquet"
+        steps.write(tmp_path / point / STEPS, table([(0.0, "prefill", 1, 2, 5)]))
+    corrupt = tmp_path / "point-2_x2" / "records.parquet"
     corrupt.write_bytes(b"garbage")
-    with pytest.warns(UserWarning, match=r"skipped: .*point-2/records\.parquet: cannot be read as Parquet"):
+    with pytest.warns(UserWarning, match=r"skipped: .*point-2_x2/records\.parquet: cannot be read as Parquet"):
         frame = load(tmp_path)
-    assert set(frame["point"]) == {"point-1", "point-3"} and frame.attrs["skipped"] == [str(corrupt)]
-    for point in ("point-1", "point-3"):
+    assert set(frame["point"]) == {"point-1_x1", "point-3_x3"} and frame.attrs["skipped"] == [str(corrupt)]
+    for point in ("point-1_x1", "point-3_x3"):
         (tmp_path / point / "records.parquet").write_bytes(b"")
     with pytest.warns(UserWarning), pytest.raises(RecordsError, match=r"none of its 3 records\.parquet can be read"):
         load(tmp_path)
 
 
 def test_corrupt_steps_are_named_and_skipped(tmp_path: Path) -> None:
-    for point in ("point-1", "point-2"):
+    for point in ("point-1_x1", "point-2_x2"):
         write_run(tmp_path / point, 100)
-        steps.write(tmp_path / point / steps.FILE_NAME, table([(0.0, "prefill", 1, 2, 5)]))
-    (tmp_path / "point-1" / steps.FILE_NAME).write_bytes(b"garbage")
-    with pytest.warns(UserWarning, match=r"skipped: .*point-1/steps\.parquet"):
-        assert load_steps(tmp_path)["point"].tolist() == ["point-2"]
-    (tmp_path / "point-2" / steps.FILE_NAME).unlink()
+        steps.write(tmp_path / point / STEPS, table([(0.0, "prefill", 1, 2, 5)]))
+    (tmp_path / "point-1_x1" / STEPS).write_bytes(b"garbage")
+    with pytest.warns(UserWarning, match=r"skipped: .*point-1_x1/steps\.parquet"):
+        assert load_steps(tmp_path)["point"].tolist() == ["point-2_x2"]
+    (tmp_path / "point-2_x2" / STEPS).unlink()
     with (
         pytest.warns(UserWarning),
         pytest.raises(FileNotFoundError, match=r"no steps\.parquet that can be read \(1 skip"),
@@ -73,16 +74,16 @@ def test_corrupt_steps_are_named_and_skipped(tmp_path: Path) -> None:
 
 
 def test_steps_and_what_they_left_behind_are_told_per_point(tmp_path: Path) -> None:
-    write_run(tmp_path / "run" / "point-1", 100)
+    write_run(tmp_path / "run" / "point-1_x1", 100)
     with pytest.raises(FileNotFoundError, match=r"the run kept no steps\.parquet"):
         load_steps(tmp_path / "run")
     rows = [(0.0, "prefill", 1, 2, 5), (1.0, "decode", 3, 0, 0)]
-    steps.write(tmp_path / "run" / "point-1" / steps.FILE_NAME, table(rows))
+    steps.write(tmp_path / "run" / "point-1_x1" / STEPS, table(rows))
     frame = load_steps(tmp_path / "run")
-    assert frame["point"].tolist() == ["point-1"] * 2 and frame["kv_blocks_used"].tolist() == [5, 0]
+    assert frame["point"].tolist() == ["point-1_x1"] * 2 and frame["kv_blocks_used"].tolist() == [5, 0]
     series = load_series(tmp_path / "run")
     of_server = series[series["metric"] == "kv_use"]
-    assert set(of_server["point"]) == {"point-1"} and of_server["value"].max() == pytest.approx(0.5)
+    assert set(of_server["point"]) == {"point-1_x1"} and of_server["value"].max() == pytest.approx(0.5)
     assert {"requests_waiting", "requests_queued", "decode_batch_size"} <= set(series["metric"])
 
 

@@ -17,6 +17,7 @@ from cli import acceptance
 from cli.compose import compose_config
 from harness.acceptance import archive, step_fit, step_table, summary
 from harness.observe import steps
+from harness.run_folder import STEPS
 from serving.config import StackConfig
 from serving.doctor.examine import judge
 from serving.doctor.facts import AscendFacts, Facts, MachineFacts
@@ -67,7 +68,7 @@ def run_folder(folder: Path, **metrics: Any) -> Path:
         point.mkdir(parents=True)
         (point / "schedule.json").write_text("{}")
         (point / "metrics.json").write_text(json.dumps({"rate": number + 1, "requests_total": 4}))
-        steps.write(point / steps.FILE_NAME, decode_steps(50, seed=number))
+        steps.write(point / STEPS, decode_steps(50, seed=number))
     (folder / "metrics.json").write_text(json.dumps({"verdict": "pass", "allclose_pass_rate": 1.0, **metrics}))
     (folder / "config.yaml").write_text("serving:\n  http:\n    api_key: open-sesame\n")
     (folder / "agent-0.log").write_text("Bearer open-sesame\n")

@@ -106,14 +106,14 @@ def test_unlike_runs_are_refused_unless_forced(tmp_path: Path, capsys: pytest.Ca
 
 def test_points_of_a_sweep_are_matched_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for run in ("a", "b"):
-        for point in ("point-0_x1", "point-1_x2", f"only-{run}"):
+        for point in ("point-0_x1", "window-02_x2", f"point-2_x{run}"):
             Path(folder(tmp_path / run / point, requests(4), schedule=point), "config.yaml").unlink()
         (tmp_path / run / "metrics.json").write_text('{"accuracy_status": "passed"}')
         (tmp_path / run / "config.yaml").write_text("name: laptop\n")
     assert __main__.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     out = capsys.readouterr().out
     assert "point-0_x1: B against A" in out
-    assert "only-a" not in out and "config.yaml" not in out
+    assert "point-2_xa" not in out and "window-02_x2: B against A" in out and "config.yaml" not in out
     assert __main__.main([str(tmp_path / run / "point-0_x1") for run in "ab"]) == 0
     assert "config.yaml" not in capsys.readouterr().out
     for run in ("a", "b"):  # as MLflow keeps points

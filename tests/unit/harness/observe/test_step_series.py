@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.measure import window_series
 from harness.observe import series_file, step_series, steps
+from harness.run_folder import SERIES, STEPS
 from tests.support.report import request
 from tests.support.steps import table
 
@@ -65,14 +66,14 @@ def test_steps_without_times_tell_nothing() -> None:
 
 
 def test_they_are_among_the_tracked_series(tmp_path: Path) -> None:
-    steps.write(tmp_path / steps.FILE_NAME, table([(0.0, "decode", 2, 1, 5), (9.0, "decode", 2, 0, 0)]))
+    steps.write(tmp_path / STEPS, table([(0.0, "decode", 2, 1, 5), (9.0, "decode", 2, 0, 0)]))
     assert window_series.write(tmp_path, [request(n, 10.0) for n in range(20)], tmp_path / "none")
-    found = series_file.read(tmp_path / window_series.FILE_NAME)
+    found = series_file.read(tmp_path / SERIES)
     assert ("series.kv_use", 1.0, 0.5) in found and ("series.requests_queued", 1.0, 1.0) in found
     assert [sample.value for sample in found if sample.metric == "series.decode_batch_size"] == [2.0]
 
 
 def test_a_file_that_is_no_table_is_no_reason_to_fail(tmp_path: Path) -> None:
-    (tmp_path / steps.FILE_NAME).write_bytes(b"not parquet")
+    (tmp_path / STEPS).write_bytes(b"not parquet")
     assert window_series.write(tmp_path, [request(0, 1.0)], tmp_path / "none")
-    assert not [row for row in series_file.read(tmp_path / window_series.FILE_NAME) if row.metric == "series.kv_use"]
+    assert not [row for row in series_file.read(tmp_path / SERIES) if row.metric == "series.kv_use"]

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from harness.observe import steps
 from harness.observe.steps import StepsPage
+from harness.run_folder import STEPS
 
 
 def columns(first: int, count: int) -> dict[str, Any]:
@@ -42,9 +43,9 @@ def test_steps_that_the_server_has_forgotten_are_missing_by_number() -> None:
 def test_a_window_without_steps_is_an_empty_table(tmp_path: Path) -> None:
     table = steps.of_window(before(8), page(columns(0, 8)), 0)
     assert table is not None and len(table) == 0
-    steps.write(tmp_path / steps.FILE_NAME, table)
-    assert pq.read_table(tmp_path / steps.FILE_NAME).column_names[:3] == ["agent", "number", "kind"]
-    assert [path.name for path in tmp_path.iterdir()] == [steps.FILE_NAME]
+    steps.write(tmp_path / STEPS, table)
+    assert pq.read_table(tmp_path / STEPS).column_names[:3] == ["agent", "number", "kind"]
+    assert [path.name for path in tmp_path.iterdir()] == [STEPS]
 
 
 def test_times_are_of_the_window_in_seconds() -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 from harness.report import evidence, figures, note, palette, verdict_table, write_report
 from harness.report.axis import Axis, axis, tick_text, tick_texts
 from harness.report.svg import Chart
+from harness.run_folder import ACCURACY
 from serving.engine.step_ring import StepRing, StepTimes
 from serving.link.step import StepKind
 from tests.support.report import point, run
@@ -100,12 +101,12 @@ def test_step_times_are_read_from_the_server_s_statistics(tmp_path: Path) -> Non
 
 def test_accuracy_rows_are_drawn_by_position_and_occupancy(tmp_path: Path) -> None:
     columns = {"position": [8, 16], "occupancy": [1, 2], "max_abs_diff": [1e-6, 0.1], "passed": [True, False]}
-    pq.write_table(pa.table({"prompt_id": ["a", "a"], **columns}), tmp_path / evidence.ROWS)
+    pq.write_table(pa.table({"prompt_id": ["a", "a"], **columns}), tmp_path / ACCURACY)
     rows = evidence.accuracy_rows(tmp_path)
     by_position, by_occupancy = figures.accuracy_rows(rows, 5e-3)
     assert by_position.svg.count("<circle") == 1 and by_position.svg.count("l8 8m0") == 1
     assert "atol 0.005" in by_position.svg and by_occupancy.title == "Accuracy by occupancy"
-    (tmp_path / evidence.ROWS).write_bytes(b"PAR1 no")
+    (tmp_path / ACCURACY).write_bytes(b"PAR1 no")
     assert evidence.accuracy_rows(tmp_path) == {}
 
 

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness import run_folder
+from harness import claim
+from harness.run_folder import SWEEP
 from harness.sweep import collect, plan, progress, reservation, session, table, variant
 from harness.sweep.page import write_sweep_report
 from harness.sweep.plan import PlannedVariant, SweepPlan
@@ -35,8 +36,8 @@ PLAN = SweepPlan(
 
 HOLD = """
 import pathlib, sys, time
-from harness import run_folder
-print(run_folder.hold(pathlib.Path(sys.argv[1])), flush=True)
+from harness import claim
+print(claim.hold(pathlib.Path(sys.argv[1])), flush=True)
 time.sleep(60)
 """
 
@@ -88,7 +89,7 @@ def test_the_same_sweep_is_found_only_while_it_is_unfinished(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 99}', b'{"format": 1, "variants": 3}'])
 def test_a_plan_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / plan.FILE_NAME).write_bytes(content)
+    (tmp_path / SWEEP).write_bytes(content)
     assert plan.load(tmp_path) is None
 
 
@@ -137,13 +138,13 @@ def test_a_sweep_that_another_command_runs_is_not_joined(tmp_path: Path) -> None
         assert "is being run by another command" in text_of(shown)
         other.kill()
     later_s = time.time() + 10
-    os.utime(tmp_path / "a" / plan.FILE_NAME, (later_s, later_s))  # the newest
+    os.utime(tmp_path / "a" / SWEEP, (later_s, later_s))  # the newest
     assert session.begin(tmp_path, PLAN, True, console()) == tmp_path / "a"
 
 
 def test_no_folder_is_given_twice(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: run_folder.claim(tmp_path / "runs"), range(16)))
+        folders = list(pool.map(lambda _: claim.claim(tmp_path / "runs"), range(16)))
     assert len(set(folders)) == 16 and all(folder.is_dir() for folder in folders)
 
 
