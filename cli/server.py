@@ -14,6 +14,7 @@ from cli import stack
 from cli.compose import ConfigError
 from cli.configs import stack_config
 from conf.schema import PlumblineConfig
+from harness import run_folder
 from harness.config import ReferenceKind
 from harness.load.prompts import Prompt
 from harness.run.progress import Display
@@ -40,7 +41,7 @@ class SupervisedServer:
 
     def __post_init__(self) -> None:
         self.url = self.supervisor.url
-        self.captured_dir: Path | None = self.supervisor.run_dir / "captures"
+        self.captured_dir: Path | None = self.supervisor.run_dir / run_folder.CAPTURES
 
     def failure(self) -> str | None:
         """Why the stack is no longer whole, or None."""

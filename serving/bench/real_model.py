@@ -15,6 +15,7 @@ from serving.bench.server import Server, Wave, serving
 from serving.bench.tool import Tool
 from serving.bench.waiting import rounded
 from serving.config import DeviceConfig, ModelConfig, StackConfig
+from serving.processes import stack_file
 
 BATCH_SIZES = (1, 4, 16)
 PROMPT_TOKENS = 21  # the mean of the contest's speed task
@@ -59,7 +60,7 @@ def measure(folder: Path, cache_dir: Path, num_rounds: int) -> dict[str, Any]:
     with serving(default_stack(cache_dir), folder / "model") as server:
         bare_dir = folder / "bare"
         bare_dir.mkdir()
-        arguments = ["--config", str(server.supervisor.run_dir / "stack.json"), "--folder", str(bare_dir)]
+        arguments = ["--config", str(server.supervisor.run_dir / stack_file.FILE_NAME), "--folder", str(bare_dir)]
         with Tool("serving.model.bare_loop", arguments, bare_dir / "bare_loop.log") as bare:
             bare.read()  # it says when it is ready
             for size in BATCH_SIZES:

@@ -14,8 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+from serving import whole_file
 from serving.link.step import Float32
 
+FOLDER = "captures"  # of a run
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _HEADER_BYTES = 128  # a .npy header (version 1.0, numpy.lib.format) of a 2-D float32 array, padded
 
@@ -70,10 +72,9 @@ class CaptureFile:
             "positions": positions,
             "batch_sizes": batch_sizes,
         }
-        partial = self._partial.with_suffix(".json")
-        partial.write_text(json.dumps(about) + "\n")
-        self._partial.replace(self._folder / f"{self.prompt_id}.npy")
-        partial.replace(self._folder / f"{self.prompt_id}.json")
+        with whole_file.writing(self._folder / f"{self.prompt_id}.json") as partial:
+            partial.write_text(json.dumps(about) + "\n")
+            self._partial.replace(self._folder / f"{self.prompt_id}.npy")
 
     def discard(self) -> None:
         """Leave nothing behind."""

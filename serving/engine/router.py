@@ -10,7 +10,7 @@ from pathlib import Path
 from serving.config import Fake, StackConfig
 from serving.engine.admission import check_request
 from serving.engine.agent_link import AgentLink, LinkTerms
-from serving.engine.captures import CaptureStore
+from serving.engine.captures import FOLDER, CaptureStore
 from serving.engine.counters import Counters
 from serving.engine.fake import FakeWorker
 from serving.engine.live import LiveRequest, LiveRequests
@@ -35,7 +35,7 @@ class Engine:
         self._vocab_size = vocab_size
         self._has_logits = serving.fake not in (Fake.worker, Fake.agent)
         self._counters = Counters()
-        self._captures = CaptureStore(Path(stack.run_dir) / "captures")
+        self._captures = CaptureStore(Path(stack.run_dir) / FOLDER)
         self._loops = [
             EngineLoop(index, serving, LiveRequests(self._captures, self._counters))
             for index in range(len(serving.agent.device_ids) // serving.agent.tensor_parallel)

@@ -13,6 +13,7 @@ from typing import cast
 
 from omegaconf import OmegaConf
 
+from serving import whole_file
 from serving.config import StackConfig
 
 FILE_NAME = "stack.json"
@@ -23,12 +24,10 @@ _HIDDEN = "***"
 def save(stack: StackConfig, folder: Path) -> Path:
     """Write `folder`/stack.json whole or not at all and return its path."""
     path = folder / FILE_NAME
-    partial = path.with_suffix(".partial")
     content = asdict(stack)
     if stack.serving.http.api_key:
         content["serving"]["http"]["api_key"] = _HIDDEN
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
+    whole_file.write_json(path, content)
     return path
 
 

@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from serving import whole_file
 from serving.config import StackConfig
 from serving.link.step import Float32
 from serving.processes import parent_watch, stack_file, status
+from serving.weights.folder import MANIFEST
 from serving.weights.identity import identity
 
 
@@ -52,7 +54,7 @@ def read_captures(folder: Path) -> list[Capture]:
     """Every capture in the folder, by name. Raises ValueError naming a file that is none."""
     captures = []
     folder = folder.resolve()
-    for path in sorted(path for path in folder.glob("*.json") if path.name != "manifest.json"):
+    for path in sorted(path for path in folder.glob("*.json") if path.name != MANIFEST):
         try:
             about = json.loads(path.read_text())
             token_ids, positions = about["prompt_ids"] + about["generated_ids"], about["positions"]
@@ -96,8 +98,9 @@ def write(stack: StackConfig, captured: Path, out: Path, open_reference: Opener)
     for done, capture in enumerate(captures):
         report("reference logits", done, len(captures))
         rows, chosen_ids = answer(reference, capture)
-        np.save(out / f"{capture.path.stem}.npy", rows)
-        (out / capture.path.name).write_text(json.dumps({**capture.about, "chosen_ids": chosen_ids}) + "\n")
+        with whole_file.writing(out / f"{capture.path.stem}.npy") as partial, partial.open("wb") as file:
+            np.save(file, rows)
+        whole_file.write_text(out / capture.path.name, json.dumps({**capture.about, "chosen_ids": chosen_ids}) + "\n")
     manifest = {
         "method": reference.method,
         **identity(stack),
@@ -105,7 +108,7 @@ def write(stack: StackConfig, captured: Path, out: Path, open_reference: Opener)
         "num_prompts": len(captures),
         **reference.manifest,
     }
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    whole_file.write_json(out / MANIFEST, manifest)
     shutil.rmtree(work, ignore_errors=True)
     return len(captures)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from serving import whole_file
 from serving.config import cache_dir
 from serving.memory.plan import gigabytes
 from serving.weights import hashes
@@ -48,7 +49,7 @@ def obtain(source: RemoteFile, folder: Path, on_bytes: OnBytes) -> tuple[Path, s
             raise ModelError(f"{path}: has sha256 {digest}, but {expected} was recorded; remove {record} to accept it")
     vouched = PUBLISHED if source.sha256 else RECORDED
     content = {"url": source.url, "num_bytes": path.stat().st_size, "sha256": digest, "sha256_is": vouched}
-    record.write_text(json.dumps(content, indent=1) + "\n")
+    whole_file.write_json(record, content)
     return path, f"sha256 {digest} ({vouched})"
 
 

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from serving import whole_file
+
 FOLDER = "hashes"  # of the cache
 _CHUNK_BYTES = 1 << 24
 
@@ -36,9 +38,7 @@ def remembered_sha256(path: Path, cache: Path, on_bytes: OnBytes | None = None) 
         return known.read_text()
     digest = file_sha256(path, on_bytes)
     cache.mkdir(parents=True, exist_ok=True)
-    partial = cache / f".{key}.partial"
-    partial.write_text(digest)
-    partial.replace(known)
+    whole_file.write_text(known, digest)
     return digest
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from serving.config import StackConfig, WeightSource
 from serving.weights import hashes
+from serving.weights.folder import MANIFEST
 from serving.weights.served_folder import locate
 
 _PACKAGES = ("mindspore", "mindformers", "numpy")
@@ -58,7 +59,7 @@ def _hashes(stack: StackConfig) -> dict[str, str]:
     if stack.model.source is WeightSource.none:
         return {"weights_sha256": "none", "tokenizer_sha256": "bytes"}
     folder, cache = locate(stack), Path(stack.cache_dir) / hashes.FOLDER
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     told = json.loads(path.read_text()) if path.is_file() else {}
     weights = sorted(folder.glob("*.safetensors"))
     tokenizers = [Path(stack.model.tokenizer)] if stack.model.tokenizer else [folder / name for name in _TOKENIZERS]

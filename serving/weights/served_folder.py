@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from serving import whole_file
 from serving.config import ModelShape, StackConfig
 
 FILE_NAME = "model.json"
@@ -13,10 +14,7 @@ FILE_NAME = "model.json"
 
 def announce(stack: StackConfig, folder: Path) -> None:
     """Tell the run's other processes which folder to load, whole or not at all."""
-    path = Path(stack.run_dir) / FILE_NAME
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"folder": str(folder)}) + "\n")
-    partial.replace(path)
+    whole_file.write_json(Path(stack.run_dir) / FILE_NAME, {"folder": str(folder)})
 
 
 def locate(stack: StackConfig) -> Path:

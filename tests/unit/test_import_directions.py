@@ -61,19 +61,22 @@ ROOMS: dict[str, set[str]] = {
     "serving.config": set(),
     "serving.validate": {"serving.config"},
     "serving.fake": set(),
-    "serving.processes": {"serving.config"},
+    "serving.whole_file": set(),
+    "serving.processes": {"serving.config", "serving.whole_file"},
     "serving.link": {"serving.config"},
     "serving.memory": {"serving.config", "serving.link.layout", "serving.weights.served_folder"},
     "serving.tokenizer": {"serving.config", "serving.weights.served_folder"},
-    "serving.weights": {"serving.config", "serving.memory", "serving.processes", "serving.tokenizer"},
+    "serving.weights": {
+        "serving.config", "serving.memory", "serving.processes", "serving.tokenizer", "serving.whole_file",
+    },
     "serving.doctor": {
         "serving.config", "serving.memory", "serving.link.layout", "serving.processes.supervisor", "serving.validate",
     },
     "serving.doctor.__main__": {"cli.doctor"},  # an entry point like launch.py
-    "serving.engine": {"serving.link", "serving.config", "serving.fake"},
+    "serving.engine": {"serving.link", "serving.config", "serving.fake", "serving.whole_file"},
     "serving.reference": {
         "serving.agent.arithmetic", "serving.config", "serving.link.step", "serving.model", "serving.processes",
-        "serving.weights",
+        "serving.weights", "serving.whole_file",
     },
     "serving.agent": {"serving.link", "serving.config", "serving.fake", "serving.processes"},
     "serving.frontend": {

@@ -98,6 +98,17 @@ def test_runs_are_rows_and_unreadable_ones_are_named(tmp_path: Path) -> None:
     assert sorted(frame["ttft_ms_p50"]) == [100, 200]
 
 
+def test_the_windows_of_a_search_are_rows_in_the_order_of_time(tmp_path: Path) -> None:
+    for number in (100, 9, 10):
+        write_run(tmp_path / "run" / f"window-{number:02}_x3", number)
+        write_run(tmp_path / "run" / "attempt-1" / f"window-{number:02}_x3", 1)
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps({"requests_total": 6, "verdict": "pass"}))
+    frame = load_runs(tmp_path)
+    assert frame["point"].tolist() == ["window-09_x3", "window-10_x3", "window-100_x3"]
+    assert frame["ttft_ms_p50"].tolist() == [9, 10, 100] and set(frame["verdict"]) == {"pass"}
+    assert load_requests(tmp_path / "run")["point"].unique().tolist() == frame["point"].tolist()
+
+
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no run folder"):
         load_runs(tmp_path)

@@ -15,6 +15,8 @@ import pytest
 
 from cli import acceptance
 from cli.compose import compose_config
+from harness import records
+from harness import run_folder as layout
 from harness.acceptance import archive, step_fit, step_table, summary
 from harness.observe import steps
 from harness.run_folder import STEPS
@@ -113,6 +115,29 @@ def test_the_zip_names_its_files_and_holds_no_key_and_no_logits(tmp_path: Path) 
     assert not any(b"open-sesame" in content for content in (*contents.values(), json.dumps(head).encode()))
     assert head["params"]["serving.http.api_key"] == "(redacted)"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["accept.zip", "run"]
+
+
+def test_the_zip_holds_every_window_of_a_search_in_the_order_of_time(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    windows = [layout.window_folder(run_dir, number, 1.5 * number) for number in (9, 10, 100)]
+    for window in windows:
+        window.mkdir(parents=True)
+        records.write(window / layout.RECORDS, [])
+        steps.write(window / STEPS, decode_steps(50))
+        (window / layout.METRICS).write_text('{"requests_total": 4}')
+    (run_dir / layout.SEARCH).write_text("{}")
+    aside = run_dir / "attempt-1"
+    aside.mkdir()
+    steps.write(aside / STEPS, decode_steps(50))
+    document = summary.summarise(run_dir, "accept", "CPU", {}, ROOT)
+    with zipfile.ZipFile(archive.write(run_dir, tmp_path / "accept.zip", document, [])) as packed:
+        names = set(packed.namelist())
+    wanted = {f"{window.name}/{name}" for window in windows for name in (layout.RECORDS, STEPS, layout.METRICS)}
+    assert names == {archive.SUMMARY, layout.SEARCH, *wanted}
+    in_order = ["window-09_x13.5", "window-10_x15", "window-100_x150"]
+    assert [row["point"] for row in document["step_times"]] == in_order
+    assert [point["folder"] for point in document["points"]] == in_order
+    assert document["fit"][0]["num_steps"] + document["fit"][0]["num_outliers"] == 150
 
 
 def test_steps_of_a_run_without_any(tmp_path: Path) -> None:
