@@ -48,7 +48,7 @@ lint: setup  ## ruff and mypy
 bench-engine: setup  ## what the engine costs: ratios to the ideal, ladder of fakes, idle, real model (about 10 min)
 	$(RUN) -m serving.bench $(ARGS)
 
-bench-captures: setup  ## what capturing logits costs a step when nobody asks: the engine with and without it
+bench-captures: setup  ## what capturing logits costs a step: no capture, one without rows, a row every 8 positions
 	$(RUN) -m serving.bench.captures $(ARGS)
 
 bench-allclose: setup  ## our comparison of logits beside the plain NumPy loop (writes 5.2 GB; smaller: ARGS="--rows 2000")
