@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from harness.accuracy.errors import UnusableInput
-
-HEADER_BYTES = 4096  # enough for every header but one of a structured array: 8 bytes, its length in 2 or 4, its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +45,20 @@ def read_header(path: Path) -> NpyFile:
     Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     """
     try:
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            header, size = os.pread(fd, HEADER_BYTES, 0), os.fstat(fd).st_size
-        finally:
-            os.close(fd)
+        with path.open("rb") as file:
+            version = npy_format.read_magic(file)  # type: ignore[no-untyped-call]
+            read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+            shape, fortran_order, dtype = read(file)  # type: ignore[no-untyped-call]
+            offset, size = file.tell(), os.fstat(file.fileno()).st_size
     except OSError as error:
         raise UnusableInput(path, f"cannot be read ({error.strerror})") from error
-    if header[6:7] == b"\x01":
-        length = 10 + int.from_bytes(header[8:10], "little")
-    else:
-        length = 12 + int.from_bytes(header[8:12], "little")
-    try:
-        shape, fortran_order, dtype = _parse(header[:length])
     except ValueError as error:
         raise UnusableInput(path, f"is no .npy file ({error})") from error
     if dtype.hasobject:
         raise UnusableInput(path, "holds pickled objects, not an array of numbers")
     if fortran_order and len(shape) > 1:
         raise UnusableInput(path, "is stored column by column; save it in C order")
-    needed = length + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    needed = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     if size < needed:
         raise UnusableInput(path, f"is cut short: {size} bytes, its header promises {needed}")
-    return NpyFile(path, shape, dtype, length)
-
-
-@lru_cache(
-    maxsize=256
-)  # the files of one folder share a few headers, and parsing one takes longer than comparing a row
-def _parse(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    stream = io.BytesIO(header)
-    version = npy_format.read_magic(stream)  # type: ignore[no-untyped-call]
-    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    shape, fortran_order, dtype = read(stream)  # type: ignore[no-untyped-call]
-    return shape, fortran_order, dtype
+    return NpyFile(path, shape, dtype, offset)

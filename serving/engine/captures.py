@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from serving import whole_file
+from numpy.lib import format as npy_format
+
 from serving.link.step import Float32
 
 FOLDER = "captures"  # of a run
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-_HEADER_BYTES = 128  # a .npy header (version 1.0, numpy.lib.format) of a 2-D float32 array, padded
 
 
 def is_prompt_id(text: str) -> bool:
@@ -47,7 +48,7 @@ class CaptureFile:
         try:
             if self._file is None:
                 self._file = self._partial.open("wb")
-                self._file.write(bytes(_HEADER_BYTES))
+                _write_header(self._file, (0, len(row)))
             self._file.write(row.tobytes())
             self._shape = (self._shape[0] + 1, len(row))
         except OSError as error:
@@ -59,10 +60,8 @@ class CaptureFile:
             raise self._error
         if self._file is None:
             raise OSError("no row was captured")
-        header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }" % self._shape
-        prefix = b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little")
         self._file.seek(0)
-        self._file.write(prefix + header.ljust(_HEADER_BYTES - len(prefix) - 1) + b"\n")
+        _write_header(self._file, self._shape)
         self._file.close()
         about = {
             "prompt_id": self.prompt_id,
@@ -81,6 +80,12 @@ class CaptureFile:
         if self._file is not None:
             self._file.close()
             self._partial.unlink(missing_ok=True)
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
+    """NumPy pads headers so that they are equally long whatever the number of rows: the first can be written over."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    npy_format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
 
 
 class CaptureStore:
