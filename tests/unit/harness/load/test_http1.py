@@ -1,5 +1,7 @@
 """HTTP/1.1 responses, cut anywhere, give the same body; anything else is an error."""
 
+import gc
+
 import pytest
 
 from harness.load.http1 import HttpError, ResponseDecoder
@@ -32,6 +34,32 @@ def test_one_read_per_chunk() -> None:
     assert decoder.complete
 
 
+def test_several_chunks_in_one_read() -> None:
+    decoder = ResponseDecoder()
+    decoder.feed(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    assert [decoder.feed(read) for read in (b"2\r\nab\r\n1\r\nc\r\n2\r\nd", b"e\r\n0\r\n\r\n")] == [b"abcd", b"e"]
+    assert decoder.complete
+
+
+def test_chunked_overrides_content_length_and_trailers_are_no_headers() -> None:
+    decoder = ResponseDecoder()
+    stream = b"Content-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Request-Id: r-2\r\n\r\n"
+    assert decoder.feed(HEAD + stream) == b"a"
+    assert decoder.complete and decoder.headers["x-request-id"] == "r-1"
+
+
+def test_it_leaves_no_reference_cycle() -> None:
+    """A worker collects none while it measures: memory would grow with every request."""
+    gc.collect()
+    gc.disable()
+    try:
+        for stream in (CHUNKED, LENGTH[:-1]):
+            ResponseDecoder().feed(stream)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
 def test_until_close() -> None:
     decoder = ResponseDecoder()
     assert decoder.feed(HEAD + b"\r\nabc") == b"abc"
@@ -60,13 +88,15 @@ def test_keep_alive(head: bytes, keep_alive: bool) -> None:
 @pytest.mark.parametrize(
     ("stream", "message"),
     [
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "no HTTP/1.1 status line"),
-        (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "malformed header line"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1e3\r\n\r\n", "content-length '1e3'"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "Expected HTTP/"),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "Invalid header token"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1e3\r\n\r\n", "Invalid character in Content-Length"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "transfer-encoding 'gzip'"),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", "no chunk size"),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n", "chunk not ended"),
-        (HEAD + b"Content-Length: 2\r\n\r\nabc", "1 bytes after the end"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", "Invalid character in chunk size"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n", "Expected LF after chunk data"),
+        (HEAD + b"Content-Length: 2\r\n\r\nabc", "bytes after the end of the response"),
+        (LENGTH + LENGTH, "bytes after the end of the response"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nx", "HTTP/1.1 101"),
         (b"HTTP/1.1 200 OK\r\n" + b"x" * 70_000, "exceeds"),
     ],
 )
