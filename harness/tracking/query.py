@@ -1,11 +1,12 @@
-"""Reads runs back from MLflow as plain rows, for those who compare them."""
+"""Reads runs back from MLflow, for those who compare them: as plain rows, or one run's files."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from harness.tracking import client as mlflow_client
-from harness.tracking.errors import TrackingUnavailable
+from harness.tracking.errors import NotTracked, TrackingUnavailable
 from harness.tracking.store import check, redacted
 
 _PAGE = 500
@@ -34,6 +35,25 @@ def tracked_rows(uri: str, experiment: str) -> list[dict[str, Any]]:
         if not mlflow_client.is_store_error(error):
             raise
         raise TrackingUnavailable(f"{redacted(uri)}: cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def run_folder(run_id: str, into: Path, uri: str) -> Path:
+    """Download the artifacts of a run into `into`.
+
+    Raises NotTracked if the store has no such run or the run has no files, TrackingUnavailable if there is no store.
+    """
+    check(uri)
+    client = mlflow_client.connect(uri)
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        folder = Path(client.download_artifacts(run_id, "", str(into)))
+    except Exception as error:
+        if not mlflow_client.is_store_error(error):
+            raise
+        raise NotTracked(f"{run_id}: no run folder and no run in {redacted(uri)}") from error
+    if not any(folder.iterdir()):
+        raise NotTracked(f"{run_id}: the run in {redacted(uri)} has no files")
+    return folder
 
 
 def _row(run: Any) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""Where runs are tracked, and a quick check that it can be reached. It does not import MLflow, which takes seconds."""
+"""Where runs are tracked, and a quick check that it can be reached.
+
+It imports MLflow, which takes seconds, only where a server wants credentials: MLflow alone knows where those are kept.
+"""
 
 from __future__ import annotations
 
-import base64
 import http.client
 import importlib.util
 import os
@@ -13,6 +15,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from harness.tracking import client as mlflow_client
 from harness.tracking.errors import TrackingUnavailable
 
 TIMEOUT_S = 5.0
@@ -75,19 +78,30 @@ def _check_server(uri: str) -> None:
     """Ask for the default experiment, which every MLflow server has; another answer means it is something else."""
     parts = urlsplit(uri)
     address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/")))
-    request = urllib.request.Request(f"{address}/api/2.0/mlflow/experiments/get?experiment_id=0")
-    if authorisation := _authorisation(parts.username, parts.password):
-        request.add_header("Authorization", authorisation)
+    url = f"{address}/api/2.0/mlflow/experiments/get?experiment_id=0"
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply:
             body = reply.read(65536)
     except urllib.error.HTTPError as error:
         # The default experiment may have been deleted: MLflow says so in its own words.
         body = error.read(65536)
+        if error.code in (401, 403) and _lets_mlflow_in(uri):
+            return
         if error.code in (401, 403) or b"error_code" not in body:
             raise TrackingUnavailable(f"tracking.uri={redacted(uri)}: answers HTTP {error.code}") from error
     if b"experiment" not in body and b"error_code" not in body:
         raise TrackingUnavailable(f"tracking.uri={redacted(uri)}: answers, but is no MLflow server")
+
+
+def _lets_mlflow_in(uri: str) -> bool:
+    """Whether the server takes the credentials of the URI, of MLFLOW_TRACKING_… or of MLflow's own file."""
+    try:
+        mlflow_client.connect(uri).get_experiment_by_name("Default")
+    except Exception as error:
+        if not mlflow_client.is_store_error(error):
+            raise
+        return False
+    return True
 
 
 def _check_database(uri: str, default_port: int, default_driver: str) -> None:
@@ -96,12 +110,3 @@ def _check_database(uri: str, default_port: int, default_driver: str) -> None:
     if importlib.util.find_spec(driver) is None:
         raise TrackingUnavailable(f"tracking.uri={redacted(uri)}: needs the Python package {driver}")
     socket.create_connection((parts.hostname or "localhost", parts.port or default_port), timeout=TIMEOUT_S).close()
-
-
-def _authorisation(username: str | None, password: str | None) -> str | None:
-    """The header MLflow's own client would send (https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth)."""
-    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
-        return f"Bearer {token}"
-    username = username or os.environ.get("MLFLOW_TRACKING_USERNAME")
-    password = password or os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode() if username else None

@@ -9,21 +9,21 @@ from harness.config import TrackingConfig
 from harness.tracking import TrackingUnavailable, open_tracker
 from harness.tracking.store import check, default_uri, redacted, ui_command
 
+EXPERIMENT = b'{"experiment": {"experiment_id": "0", "name": "Default"}}'
+
 
 @pytest.fixture
 def answer():
-    """Start a web server that gives every GET the same (status, body); returns its URL and the headers it saw."""
+    """Start a web server that gives every GET the same (status, body), or 401 without `authorization`; its port."""
     servers = []
 
-    def start(status, body):
-        seen = []
-
+    def start(status, body, authorization=None):
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                seen.append(self.headers)
-                self.send_response(status)
+                allowed = authorization in (None, self.headers["Authorization"])
+                self.send_response(status if allowed else 401)
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(body if allowed else b"You are not authenticated.")
 
             def log_message(self, *_):
                 """Quiet."""
@@ -31,7 +31,7 @@ def answer():
         server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         servers.append(server)
-        return server.server_port, seen
+        return server.server_port
 
     yield start
     for server in servers:
@@ -62,9 +62,8 @@ def test_tracking_can_be_off(tmp_path):
 def test_unreachable_stores_are_named_at_once(tmp_path, answer):
     begin = time.monotonic()
     assert "Connection refused" in refused("http://127.0.0.1:9", tmp_path)
-    assert "is no MLflow server" in refused(f"http://127.0.0.1:{answer(200, b'<html>')[0]}", tmp_path)
-    assert "HTTP 502" in refused(f"http://127.0.0.1:{answer(502, b'bad gateway')[0]}", tmp_path)
-    assert "HTTP 401" in refused(f"http://127.0.0.1:{answer(401, b'error_code')[0]}", tmp_path)
+    assert "is no MLflow server" in refused(f"http://127.0.0.1:{answer(200, b'<html>')}", tmp_path)
+    assert "HTTP 502" in refused(f"http://127.0.0.1:{answer(502, b'bad gateway')}", tmp_path)
     assert "allowed are" in refused("ftp://somewhere", tmp_path)
     assert "allowed are" in refused("mlruns", tmp_path)
     (tmp_path / "note.txt").write_text("no database, but long enough to look at: " * 100)
@@ -74,15 +73,36 @@ def test_unreachable_stores_are_named_at_once(tmp_path, answer):
     assert time.monotonic() - begin < 5
 
 
-def test_a_server_is_known_by_its_answer(tmp_path, answer, monkeypatch):
-    port, seen = answer(200, b'{"experiment": {"experiment_id": "0"}}')
+def test_a_server_is_known_by_its_answer(tmp_path, answer):
+    port = answer(200, EXPERIMENT)
     tracker = open_tracker(TrackingConfig(uri=f"http://me:secret@127.0.0.1:{port}/"), tmp_path)
-    assert seen[-1]["Authorization"] == "Basic bWU6c2VjcmV0"
     assert tracker.ui_command == f"http://me:***@127.0.0.1:{port}/"
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "abc")
-    deleted, seen = answer(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+    deleted = answer(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
     open_tracker(TrackingConfig(uri=f"http://127.0.0.1:{deleted}"), tmp_path)
-    assert seen[-1]["Authorization"] == "Bearer abc"
+
+
+@pytest.mark.parametrize("where", ["uri", "environment", "file", "token"])
+def test_credentials_are_those_that_mlflow_itself_would_use(tmp_path, answer, monkeypatch, where):
+    for name in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    port = answer(200, EXPERIMENT, "Bearer abc" if where == "token" else "Basic bWU6c2VjcmV0")
+    uri = f"http://127.0.0.1:{port}"
+    assert "HTTP 401" in refused(uri, tmp_path)
+    if where == "uri":
+        assert "HTTP 401" in refused(f"http://me:wrong@127.0.0.1:{port}", tmp_path)
+        uri = f"http://me:secret@127.0.0.1:{port}"
+    elif where == "environment":
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    elif where == "file":
+        (tmp_path / ".mlflow").mkdir()
+        (tmp_path / ".mlflow" / "credentials").write_text(
+            "[mlflow]\nmlflow_tracking_username = me\nmlflow_tracking_password = secret\n"
+        )
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "abc")
+    open_tracker(TrackingConfig(uri=uri), tmp_path)
 
 
 def test_passwords_stay_out_of_messages(tmp_path):
