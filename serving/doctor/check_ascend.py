@@ -9,7 +9,7 @@ from serving.doctor import versions
 from serving.doctor.facts import AscendFacts, PythonFacts
 from serving.doctor.finding import Finding, missing, ok, warning
 from serving.doctor.npu_smi import Npu
-from serving.doctor.version_file import dotted, series
+from serving.doctor.version_file import series
 from serving.memory.plan import MemoryPlan, gigabytes
 
 GUIDE = "docs/ascend_setup.md"
@@ -48,7 +48,7 @@ def _driver(facts: AscendFacts) -> Finding:
         return ok("driver", found)
     if series(version) in compatible:
         return ok("driver", f"{found}: compatible with CANN 9.0; {recommended} is the recommended one")
-    names = ", ".join(map(dotted, compatible))
+    names = ", ".join(compatible)
     return warning("driver", f"{found}: not in the matrix of CANN 9.0 ({names})", f"install {recommended}: {GUIDE}")
 
 
@@ -127,7 +127,7 @@ def _cann(facts: AscendFacts) -> Finding:
         return ok("CANN", found)
     if numbers in versions.CANN_ACCEPTED:
         return warning("CANN", f"{found}: accepted, but MindSpore's own operators were compiled with 9.0", install)
-    accepted = ", ".join(map(dotted, versions.CANN_ACCEPTED))
+    accepted = ", ".join(versions.CANN_ACCEPTED)
     return missing("CANN", f"{found}: MindSpore {_recommended()[0]} accepts {accepted}", install)
 
 

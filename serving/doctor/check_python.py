@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from serving.doctor import versions
 from serving.doctor.facts import PythonFacts
 from serving.doctor.finding import Finding, missing, ok, warning
+from serving.doctor.version_file import series
 
 _SETUP = "make setup"
 _SHOWN = 5  # names of packages in one line
@@ -14,11 +15,10 @@ _SHOWN = 5  # names of packages in one line
 
 def check(facts: PythonFacts) -> Iterator[Finding]:
     """Version, packages as locked, and whether the two that depend on each other most belong together."""
-    wanted = ".".join(map(str, versions.PYTHON))
-    if facts.version.split(".")[:2] == wanted.split("."):
+    if series(facts.version) == versions.PYTHON:
         yield ok("python", f"{facts.version} on {facts.machine}")
     else:
-        yield missing("python", facts.version, f"make setup PYTHON=/path/to/python{wanted}")
+        yield missing("python", facts.version, f"make setup PYTHON=/path/to/python{versions.PYTHON}")
     yield from _packages(facts)
     yield _model_libraries(facts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _LINE = re.compile(r"^\s*version\s*=\s*(\S+)\s*$", re.IGNORECASE | re.MULTILINE)
-_SERIES = re.compile(r"^(\d+)\.(\d+)")
+_SERIES = re.compile(r"\d+\.\d+")
 
 
 def version_in(text: str) -> str | None:
@@ -14,12 +14,10 @@ def version_in(text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def series(version: str) -> tuple[int, int] | None:
-    """Major and minor number: (26, 0) of `26.0.rc1`; None if it is no version."""
+def series(version: str) -> str | None:
+    """Major and minor number: 26.0 of `26.0.rc1`; None if it is no version.
+
+    Not packaging.version, which refuses what Huawei writes, such as 24.1.rc3.b999.
+    """
     found = _SERIES.match(version)
-    return (int(found.group(1)), int(found.group(2))) if found else None
-
-
-def dotted(numbers: tuple[int, int]) -> str:
-    """(26, 0) as 26.0."""
-    return f"{numbers[0]}.{numbers[1]}"
+    return found.group() if found else None

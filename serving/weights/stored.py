@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +36,10 @@ class Stored:
         array = empty(self.info.shape, _STORED[self.info.dtype])
         room = array.reshape(-1).view(np.uint8).data
         for piece in self.pieces:
-            with piece.path.open("rb", buffering=0) as file:
+            with piece.path.open("rb") as file:  # buffered: it reads until the room is full or the file ends
                 file.seek(piece.offset)
-                _fill(room[: piece.num_bytes], file)
+                if file.readinto(room[: piece.num_bytes]) < piece.num_bytes:
+                    raise EOFError("the file ends too early")
             room = room[piece.num_bytes :]
         return widen(array) if self.info.dtype == "bfloat16" else array
 
@@ -96,12 +96,3 @@ class StoredWeights:
             halves.reshape(view.shape)[...] = view
             return halves
         return array
-
-
-def _fill(room: memoryview, file: FileIO) -> None:
-    """Read until the room is full."""
-    while room:
-        num_bytes = file.readinto(room)
-        if not num_bytes:
-            raise EOFError("the file ends too early")
-        room = room[num_bytes:]
