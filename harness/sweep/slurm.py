@@ -1,4 +1,7 @@
-"""Ends the jobs of a sweep that was given to Slurm: they live on after the command that submitted them."""
+"""Ends the jobs of a sweep that was given to Slurm: they live on after the command that submitted them.
+
+Not by submitit's Job: its cancel() does not wait, and it asks sacct for a state at most every ten minutes.
+"""
 
 from __future__ import annotations
 
