@@ -162,21 +162,21 @@ class EngineLoop:
         self.ring.add(
             StepTimes(
                 kind=flight.plan.kind,
-                ended=result.arrived_ns,
+                ended_ns=result.arrived_ns,
                 num_seqs=len(flight.plan.sequences),
                 num_tokens=len(flight.plan.input_ids),
                 context_tokens=sum(flight.plan.context_lengths),
                 num_waiting=len(self.scheduler.waiting),
                 kv_blocks_used=self.scheduler.blocks.num_used,
-                step=result.arrived_ns - max(flight.planned_ns, previous_start_ns if flight.continuing else 0),
-                plan=flight.sent_ns - flight.planned_ns,
-                link_out=result.received_ns - max(flight.sent_ns, previous_done_ns),
-                agent_pre=result.pre_ns,
-                forward=result.forward_ns,
-                sample=result.sample_ns,
-                link_back=result.arrived_ns - result.sent_ns,
-                publish=time.monotonic_ns() - publish_ns,
-                device_gap=result.received_ns - previous_done_ns if flight.continuing else 0,
+                step_ns=result.arrived_ns - max(flight.planned_ns, previous_start_ns if flight.continuing else 0),
+                plan_ns=flight.sent_ns - flight.planned_ns,
+                link_out_ns=result.received_ns - max(flight.sent_ns, previous_done_ns),
+                agent_pre_ns=result.pre_ns,
+                forward_ns=result.forward_ns,
+                sample_ns=result.sample_ns,
+                link_back_ns=result.arrived_ns - result.sent_ns,
+                publish_ns=time.monotonic_ns() - publish_ns,
+                device_gap_ns=result.received_ns - previous_done_ns if flight.continuing else 0,
             )
         )
 

@@ -5,8 +5,10 @@ The segment holds two step areas, so that one step can be written while the agen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +19,6 @@ from serving.link.step import Float32, Int32
 NUM_AREAS = 2
 MAX_TOP_LOGPROBS = 20
 _ALIGNMENT = 64  # bytes: a cache line
-_TO_AGENT = (
-    "input_ids",
-    "slot_mapping",
-    "query_lengths",
-    "context_lengths",
-    "block_tables",
-    "token_source",
-    "row",
-    "temperature",
-    "top_k",
-    "top_p",
-    "repetition_penalty",
-    "seed",
-    "num_top_logprobs",
-    "logits_rows",
-)
 
 
 @dataclass
@@ -59,35 +45,62 @@ class Shapes:
         )
 
 
-def _arrays(shapes: Shapes, vocab_size: int) -> list[tuple[str, Any, int]]:
-    """(name, dtype, number of elements) of one area, in order."""
-    seqs = shapes.max_seqs
-    return [
-        ("input_ids", np.int32, shapes.max_tokens),
-        ("slot_mapping", np.int32, shapes.max_tokens),
-        ("query_lengths", np.int32, seqs),
-        ("context_lengths", np.int32, seqs),
-        ("block_tables", np.int32, seqs * shapes.max_blocks),
-        ("token_source", np.int32, seqs),
-        ("row", np.int32, seqs),
-        ("temperature", np.float32, seqs),
-        ("top_k", np.int32, seqs),
-        ("top_p", np.float32, seqs),
-        ("repetition_penalty", np.float32, seqs),
-        ("seed", np.uint64, seqs),
-        ("num_top_logprobs", np.int32, seqs),
-        ("logits_rows", np.int32, seqs),
-        ("token_ids", np.int32, seqs),
-        ("token_logits", np.float32, seqs),
-        ("token_logprobs", np.float32, seqs),
-        ("top_ids", np.int32, seqs * MAX_TOP_LOGPROBS),
-        ("top_logprobs", np.float32, seqs * MAX_TOP_LOGPROBS),
-        ("logits", np.float32, seqs * vocab_size),
-    ]
+class _ToAgent:
+    """Arrays that the engine writes and the agent reads."""
+
+    input_ids: Annotated[Int32, "max_tokens"]
+    slot_mapping: Annotated[Int32, "max_tokens"]
+    query_lengths: Annotated[Int32, "max_seqs"]
+    context_lengths: Annotated[Int32, "max_seqs"]
+    block_tables: Annotated[Int32, "max_table_entries"]  # used as [num_seqs, num_blocks] without gaps
+    # -1 = input_ids holds the token, r = the token sampled at row r of the last step
+    token_source: Annotated[Int32, "max_seqs"]
+    row: Annotated[Int32, "max_seqs"]  # the sequence's place among the running, kept while it runs
+    temperature: Annotated[Float32, "max_seqs"]  # 0 = greedy
+    top_k: Annotated[Int32, "max_seqs"]  # 0 = all
+    top_p: Annotated[Float32, "max_seqs"]
+    repetition_penalty: Annotated[Float32, "max_seqs"]  # 1 = none
+    seed: Annotated[NDArray[np.uint64], "max_seqs"]
+    num_top_logprobs: Annotated[Int32, "max_seqs"]  # -1 = no log-probabilities
+    # The first num_logits_rows: sequences of the step whose full logits are wanted.
+    logits_rows: Annotated[Int32, "max_seqs"]
+
+
+class _ToEngine:
+    """Arrays that the agent writes and the engine reads."""
+
+    token_ids: Annotated[Int32, "max_seqs"]
+    token_logits: Annotated[Float32, "max_seqs"]  # raw
+    token_logprobs: Annotated[Float32, "max_seqs"]
+    top_ids: Annotated[Int32, "max_seqs", "max_top_logprobs"]
+    top_logprobs: Annotated[Float32, "max_seqs", "max_top_logprobs"]
+    logits: Annotated[Float32, "max_seqs", "vocab_size"]  # the first num_logits_rows are valid
+
+
+def _declared(cls: type) -> dict[str, tuple[np.dtype[Any], tuple[str, ...]]]:
+    """Type of the elements and names of the dimensions of each array, in order of their declaration."""
+    arrays = {name: get_args(hint) for name, hint in get_type_hints(cls, include_extras=True).items()}
+    # NDArray[T] is ndarray[shape, dtype[T]].
+    return {name: (np.dtype(get_args(get_args(kind)[1])[0]), tuple(shape)) for name, (kind, *shape) in arrays.items()}
+
+
+_TO_AGENT = _declared(_ToAgent)
+_ARRAYS = _TO_AGENT | _declared(_ToEngine)
+
+
+def _arrays(shapes: Shapes, vocab_size: int) -> Iterator[tuple[str, np.dtype[Any], tuple[int, ...]]]:
+    """(name, dtype, shape) of each array of one area, in order."""
+    sizes = asdict(shapes) | {
+        "max_table_entries": shapes.max_seqs * shapes.max_blocks,
+        "max_top_logprobs": MAX_TOP_LOGPROBS,
+        "vocab_size": vocab_size,
+    }
+    for name, (kind, shape) in _ARRAYS.items():
+        yield name, kind, tuple(sizes[dimension] for dimension in shape)
 
 
 def _area_bytes(shapes: Shapes, vocab_size: int) -> int:
-    return sum(_padded(np.dtype(kind).itemsize * count) for _, kind, count in _arrays(shapes, vocab_size))
+    return sum(_padded(kind.itemsize * math.prod(shape)) for _, kind, shape in _arrays(shapes, vocab_size))
 
 
 def _padded(num_bytes: int) -> int:
@@ -99,40 +112,15 @@ def segment_bytes(shapes: Shapes, vocab_size: int) -> int:
     return NUM_AREAS * _area_bytes(shapes, vocab_size)
 
 
-class Area:
-    """NumPy views of one step area. The engine writes the first group and reads the second; the agent the reverse."""
-
-    # engine -> agent
-    input_ids: Int32  # [max_tokens]
-    slot_mapping: Int32  # [max_tokens]
-    query_lengths: Int32  # [max_seqs]
-    context_lengths: Int32  # [max_seqs]
-    block_tables: Int32  # [max_seqs * max_blocks], used as [num_seqs, num_blocks] without gaps
-    token_source: Int32  # [max_seqs] -1 = input_ids holds the token, r = the token sampled at row r of the last step
-    row: Int32  # [max_seqs] the sequence's place among the running, kept while it runs
-    temperature: Float32  # [max_seqs] 0 = greedy
-    top_k: Int32  # [max_seqs] 0 = all
-    top_p: Float32  # [max_seqs]
-    repetition_penalty: Float32  # [max_seqs] 1 = none
-    seed: NDArray[np.uint64]  # [max_seqs]
-    num_top_logprobs: Int32  # [max_seqs] -1 = no log-probabilities
-    logits_rows: Int32  # [num_logits_rows] sequences of the step whose full logits are wanted
-    # agent -> engine
-    token_ids: Int32  # [max_seqs]
-    token_logits: Float32  # [max_seqs] raw
-    token_logprobs: Float32  # [max_seqs]
-    top_ids: Int32  # [max_seqs, MAX_TOP_LOGPROBS]
-    top_logprobs: Float32  # [max_seqs, MAX_TOP_LOGPROBS]
-    logits: Float32  # [max_seqs, vocab_size]; the first num_logits_rows are valid
+class Area(_ToAgent, _ToEngine):
+    """NumPy views of one step area."""
 
     def __init__(self, memory: memoryview, index: int, shapes: Shapes, vocab_size: int) -> None:
         offset = index * _area_bytes(shapes, vocab_size)
-        for name, kind, count in _arrays(shapes, vocab_size):
-            setattr(self, name, np.frombuffer(memory, kind, count, offset))
-            offset += _padded(np.dtype(kind).itemsize * count)
-        self.top_ids = self.top_ids.reshape(shapes.max_seqs, MAX_TOP_LOGPROBS)
-        self.top_logprobs = self.top_logprobs.reshape(shapes.max_seqs, MAX_TOP_LOGPROBS)
-        self.logits = self.logits.reshape(shapes.max_seqs, vocab_size)
+        for name, kind, shape in _arrays(shapes, vocab_size):
+            count = math.prod(shape)
+            setattr(self, name, np.frombuffer(memory, kind, count, offset).reshape(shape))
+            offset += _padded(kind.itemsize * count)
 
 
 def copy_step(source: Area, target: Area, num_seqs: int, num_tokens: int, num_blocks: int) -> None:

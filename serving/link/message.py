@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any, TypeVar, get_type_hints
 
 from serving.link.errors import WrongMessage, WrongSize
@@ -66,23 +67,16 @@ class Step:
 
     def pack(self) -> bytes:
         """Payload bytes."""
-        return _STEP.pack(
-            self.number,
-            self.area,
-            self.kind,
-            self.flags,
-            self.num_seqs,
-            self.num_tokens,
-            self.num_blocks,
-            self.num_logits_rows,
-            self.sent_ns,
-        )
+        return _STEP.pack(*_STEP_FIELDS(self))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Step:
         """From payload bytes. Raises WrongSize."""
         _check_size("step", payload, _STEP)
         return cls(*_STEP.unpack(payload))
+
+
+_STEP_FIELDS = attrgetter(*Step.__slots__)
 
 
 @dataclass(slots=True)
@@ -100,22 +94,16 @@ class Reply:
 
     def pack(self) -> bytes:
         """Payload bytes."""
-        return _REPLY.pack(
-            self.number,
-            self.num_seqs,
-            self.num_logits_rows,
-            self.received_ns,
-            self.pre_ns,
-            self.forward_ns,
-            self.sample_ns,
-            self.sent_ns,
-        )
+        return _REPLY.pack(*_REPLY_FIELDS(self))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Reply:
         """From payload bytes. Raises WrongSize."""
         _check_size("reply", payload, _REPLY)
         return cls(*_REPLY.unpack(payload))
+
+
+_REPLY_FIELDS = attrgetter(*Reply.__slots__)
 
 
 def _check_size(what: str, payload: bytes, layout: struct.Struct) -> None:

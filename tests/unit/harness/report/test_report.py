@@ -90,7 +90,13 @@ def test_many_requests_are_thinned_and_said_to_be() -> None:
 
 def test_step_times_are_read_from_the_server_s_statistics(tmp_path: Path) -> None:
     ring = StepRing(16)
-    ring.add(StepTimes(StepKind.decode, 1, 4, 4, 40, 0, 3, 9_000_000, 1_000_000, 1, 1, 5_000_000, 1, 1, 1, 0))
+    ring.add(
+        StepTimes(
+            kind=StepKind.decode, ended_ns=1, num_seqs=4, num_tokens=4, context_tokens=40, num_waiting=0,
+            kv_blocks_used=3, step_ns=9_000_000, plan_ns=1_000_000, link_out_ns=1, agent_pre_ns=1,
+            forward_ns=5_000_000, sample_ns=1, link_back_ns=1, publish_ns=1, device_gap_ns=0,
+        )
+    )  # fmt: skip
     (tmp_path / "server_stats.json").write_text(json.dumps({"engine": {"agents": [{"steps": ring.summary()}]}}))
     found = evidence.step_times(tmp_path)
     assert found["decode"]["forward"] == pytest.approx(5.0) and found["decode"]["plan"] == pytest.approx(1.0)

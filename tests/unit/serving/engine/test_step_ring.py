@@ -10,8 +10,10 @@ CAPACITY = 64
 
 def times(kind: StepKind, step_ns: int, num_seqs: int = 2) -> StepTimes:
     return StepTimes(
-        kind, 10**12 + step_ns, num_seqs, 7, 70, 3, 20, step_ns, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000
-    )
+        kind=kind, ended_ns=10**12 + step_ns, num_seqs=num_seqs, num_tokens=7, context_tokens=70, num_waiting=3,
+        kv_blocks_used=20, step_ns=step_ns, plan_ns=1000, link_out_ns=2000, agent_pre_ns=3000, forward_ns=4000,
+        sample_ns=5000, link_back_ns=6000, publish_ns=7000, device_gap_ns=8000,
+    )  # fmt: skip
 
 
 def test_percentiles_are_per_kind_and_in_microseconds():
