@@ -6,11 +6,10 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from harness import records
-from harness.measure import timeline
+from harness.measure import samples, timeline
 from harness.observe import step_series, steps
 from harness.records import RecordsError, RequestRecord
 from harness.run_folder import ACCURACY, RECORDS, STEPS, record_folders
@@ -47,11 +46,11 @@ def load_token_gaps(run_dir: Path | str) -> pd.DataFrame:
     """One row per gap between two chunks of a reply: point, index, time_s (when it ended), gap_ms, tokens."""
     points = _points(run_dir)
     rows = [
-        {"point": point, "index": record.index, "time_s": at_ns / 1e9, "gap_ms": (at_ns - before_ns) / 1e6, "tokens": n}
+        {"point": point, "index": record.index, "time_s": at_ns / 1e9, "gap_ms": gap_ms, "tokens": num_tokens}
         for point, found in points.records.items()
         for record in found
-        for before_ns, at_ns, n in zip(
-            record.chunk_times_ns, record.chunk_times_ns[1:], record.chunk_tokens[1:], strict=False
+        for gap_ms, at_ns, num_tokens in zip(
+            samples.chunk_itl_ms(record), record.chunk_times_ns[1:], record.chunk_tokens[1:], strict=True
         )
     ]
     return points.told(pd.DataFrame(rows, columns=["point", "index", "time_s", "gap_ms", "tokens"]))
@@ -128,27 +127,26 @@ def _skip(skipped: list[str], path: str, reason: str) -> None:
 
 
 def _requests(point: str, found: list[RequestRecord]) -> pd.DataFrame:
-    phases = {phase.index: phase for phase in timeline.phases(found)}
-    prefill_s = [phases[record.index].prefill_s if record.index in phases else None for record in found]
-    frame = pd.DataFrame(
-        {
-            "point": point,
-            "index": [record.index for record in found],
-            "prompt_id": [record.prompt_id for record in found],
-            "outcome": [str(record.outcome) for record in found],
-            "error": [record.error for record in found],
-            "output_tokens": [record.output_tokens for record in found],
-            **{
-                f"{name}_s": pd.Series([getattr(record, f"{name}_ns") for record in found], dtype="float64") / 1e9
-                for name in ("scheduled", "sent", "first_token", "last_token", "ended")
-            },
-            "prefill_s": pd.Series(prefill_s, dtype="float64"),
-        }
-    )
-    since_s = frame["scheduled_s"].fillna(frame["sent_s"])
-    frame["ttft_ms"] = (frame["first_token_s"] - since_s) * 1e3
-    frame["e2el_ms"] = (frame["last_token_s"] - since_s) * 1e3
-    gaps = (frame["output_tokens"] - 1).where(frame["output_tokens"] > 1, np.nan)
-    frame["tpot_ms"] = (frame["last_token_s"] - frame["first_token_s"]) * 1e3 / gaps
-    frame["lateness_ms"] = (frame["sent_s"] - frame["scheduled_s"]) * 1e3
-    return frame.drop(columns="last_token_s")
+    prefill_s = {phase.index: phase.prefill_s for phase in timeline.phases(found)}
+    times_s = {
+        f"{name}_s": [None if (at_ns := getattr(record, f"{name}_ns")) is None else at_ns / 1e9 for record in found]
+        for name in ("scheduled", "sent", "first_token", "ended")
+    }
+    starts = ["sent_ns" if record.scheduled_ns is None else "scheduled_ns" for record in found]
+    numbers = {
+        **times_s,
+        "prefill_s": [prefill_s.get(record.index) for record in found],
+        "ttft_ms": [samples.ttft_ms(record, since) for record, since in zip(found, starts, strict=True)],
+        "e2el_ms": [samples.e2el_ms(record, since) for record, since in zip(found, starts, strict=True)],
+        "tpot_ms": [samples.tpot_ms(record) for record in found],
+        "lateness_ms": [samples.lateness_ms(record) for record in found],
+    }
+    texts = {
+        "point": point,
+        "index": [record.index for record in found],
+        "prompt_id": [record.prompt_id for record in found],
+        "outcome": [str(record.outcome) for record in found],
+        "error": [record.error for record in found],
+        "output_tokens": [record.output_tokens for record in found],
+    }
+    return pd.DataFrame(texts | {name: pd.Series(values, dtype="float64") for name, values in numbers.items()})

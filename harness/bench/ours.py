@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from harness.bench.account import Account, Reported
 from harness.bench.case import Case
 from harness.config import ArrivalConfig, ArrivalProcess, ClientProtocol
@@ -13,7 +11,7 @@ from harness.load import arrivals, generator
 from harness.load.plan import LoadPlan
 from harness.load.prompts import Prompt
 from harness.load.protocols import RequestOptions
-from harness.measure import checks, metrics
+from harness.measure import checks, metrics, samples
 from harness.measure.checks import Check
 from harness.records import Outcome, RequestRecord
 
@@ -32,9 +30,9 @@ def run(case: Case, url: str, folder: Path) -> Account:
     return Account(
         [reported(record) for record in finished],
         {
-            "send_error_ms_p99": figures.send_lateness_ms_p99 or 0.0,
-            "send_error_ms_max": figures.send_lateness_ms_max or 0.0,
-            "read_lag_ms_p99": figures.read_lag_ms_p99 or 0.0,
+            "send_error_ms_p99": figures.send_lateness_ms.p(99) or 0.0,
+            "send_error_ms_max": figures.send_lateness_ms.max or 0.0,
+            "read_lag_ms_p99": figures.read_lag_ms.p(99) or 0.0,
             "generator_cpus": result.generator_cpus,
             "num_workers": float(result.num_workers),
             "says_saturated": float(any(reason.check is Check.saturated for reason in reasons)),
@@ -45,6 +43,6 @@ def run(case: Case, url: str, folder: Path) -> Account:
 
 def reported(record: RequestRecord) -> Reported:
     """TTFT counts from the sending: lateness is an error of its own."""
-    assert record.sent_ns is not None and record.first_token_ns is not None
-    gaps_ms = np.diff(np.asarray(record.chunk_times_ns, dtype=np.float64)) / 1e6
-    return Reported(record.sent_ns, (record.first_token_ns - record.sent_ns) / 1e6, gaps_ms, record.server_request_id)
+    ttft_ms = samples.ttft_ms(record, since="sent_ns")
+    assert record.sent_ns is not None and ttft_ms is not None
+    return Reported(record.sent_ns, ttft_ms, samples.chunk_itl_ms(record), record.server_request_id)

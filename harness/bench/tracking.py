@@ -20,8 +20,8 @@ from harness.config import TrackingConfig
 from harness.measure import window_series
 from harness.observe import series_file, steps
 from harness.records import Outcome, RequestRecord
-from harness.tracking import client as mlflow_client
 from harness.run_folder import SERIES, STEPS, TELEMETRY
+from harness.tracking import client as mlflow_client
 from harness.tracking.tracked_run import RunStatus, TrackedRun
 from harness.tracking.tracker import Tracker, open_tracker
 

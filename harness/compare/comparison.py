@@ -118,7 +118,7 @@ def _families(a: list[RequestRecord], b: list[RequestRecord]) -> list[_Family]:
 
 
 def _latency(name: str, all_records: list[RequestRecord]) -> list[NDArray[np.float64]]:
-    return samples.latencies([r for r in all_records if r.outcome is Outcome.finished])[name]
+    return samples.groups(name, [r for r in all_records if r.outcome is Outcome.finished])
 
 
 def _throughput(all_records: list[RequestRecord]) -> list[NDArray[np.float64]]:

@@ -74,7 +74,7 @@ def reasons(run: LoadRun, metrics: Metrics, schedule: Schedule, machine: Machine
 
 
 def _accounting(run: LoadRun, metrics: Metrics) -> Iterator[Reason]:
-    counts = {outcome: getattr(metrics, f"requests_{outcome}") for outcome in Outcome}
+    counts = metrics.requests
     if sum(counts.values()) != metrics.requests_total:
         yield Reason(Check.accounting, f"the outcomes sum to {sum(counts.values())}, not to {metrics.requests_total}")
     if run.incomplete_reason:
@@ -100,7 +100,7 @@ def _accounting(run: LoadRun, metrics: Metrics) -> Iterator[Reason]:
 
 
 def _sending(metrics: Metrics, schedule: Schedule) -> Iterator[Reason]:
-    late, ttft = metrics.send_lateness_ms_p99, metrics.ttft_from_sent_ms_p50 or 0.0
+    late, ttft = metrics.send_lateness_ms.p(99), metrics.latencies["ttft_from_sent_ms"].p(50) or 0.0
     limit = max(LATENESS_MS, 0.01 * ttft)
     if schedule.process is not ArrivalProcess.closed and late is not None and late > limit:
         yield Reason(
@@ -117,7 +117,7 @@ def _sending(metrics: Metrics, schedule: Schedule) -> Iterator[Reason]:
 
 
 def _generator(run: LoadRun, metrics: Metrics) -> Iterator[Reason]:
-    lag = metrics.read_lag_ms_p99
+    lag = metrics.read_lag_ms.p(99)
     if lag is not None and lag > READ_LAG_MS:
         yield Reason(
             Check.saturated,
@@ -165,9 +165,9 @@ def _machine(run: LoadRun, machine: MachineUse | None) -> Iterator[Reason]:
 
 def _course(finished: list[RequestRecord], metrics: Metrics, schedule: Schedule) -> Iterator[Reason]:
     """Was the server the same from beginning to end?"""
-    for name, groups in (("TTFT", samples.ttft_ms(finished)), ("TPOT", samples.tpot_ms(finished))):
-        ratio = samples.drift_ratio(groups)
-        values = np.concatenate(groups) if groups else np.empty(0)
+    for name in ("ttft", "tpot"):
+        values = samples.values(f"{name}_ms", finished)
+        ratio = samples.drift_ratio(values)
         third = len(values) // 3
         if ratio is None or 1 / DRIFT < ratio < DRIFT:
             continue
@@ -176,10 +176,10 @@ def _course(finished: list[RequestRecord], metrics: Metrics, schedule: Schedule)
         why = "it was not warm" if ratio < 1 else "it fell behind: the rate may be above what it can sustain"
         yield Reason(
             Check.drift,
-            f"the median {name} of the last third of the requests is {ratio:.2f} times that of the first third: {why}",
+            f"the median {name.upper()} of the last third of the requests is {ratio:.2f} times that of "
+            f"the first third: {why}",
         )
-    by_request = samples.ttft_ms(finished)  # empty where replies are, too
-    ttft = np.concatenate(by_request) if by_request else np.empty(0)
+    ttft = samples.values("ttft_ms", finished)
     if len(ttft) >= 4 and ttft[0] > COLD_START * np.median(ttft[1:]) and ttft[0] == ttft.max():
         yield Reason(
             Check.cold_start,
@@ -205,11 +205,13 @@ def _differ_by_chance(first: NDArray[np.float64], last: NDArray[np.float64]) -> 
 def _sample_sizes(metrics: Metrics) -> Iterator[Reason]:
     parts = []
     for p in REPORTED:
-        ill = [name.upper() for name in ("ttft", "tpot", "itl", "e2el") if f"{name}_ms_p{p}" in metrics.unsupported]
+        names = ("ttft", "tpot", "itl", "e2el")
+        ill = [name.upper() for name in names if p in metrics.latencies[f"{name}_ms"].unsupported]
         if ill:
             parts.append(f"p{p} of {', '.join(ill)} ({min_samples(p)} samples needed)")
     if parts:
         yield Reason(
             Check.samples,
-            f"{metrics.requests_finished} requests are too few for {' and '.join(parts)}: take these as indications",
+            f"{metrics.requests[Outcome.finished]} requests are too few for {' and '.join(parts)}: "
+            "take these as indications",
         )

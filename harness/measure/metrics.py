@@ -2,38 +2,34 @@
 
 Latencies count from the *scheduled* time unless the name says `from_sent`: a client that sends late must not flatter
 the server. Times in ms, rates per s. Percentiles are always given where there is any sample; the names of those that
-too few samples support (percentiles.py) are listed in `unsupported`, and people are to be shown them as such.
+too few samples support (percentiles.py) are listed as `unsupported`, and people are to be shown them as such.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.config import SloConfig
 from harness.load.arrivals import Schedule
-from harness.measure import bootstrap, samples
-from harness.measure.percentiles import REPORTED, percentile_of, supports
+from harness.measure import samples
+from harness.measure.distribution import Distribution, distribution
+from harness.measure.percentiles import REPORTED
+from harness.measure.samples import LATENCIES
 from harness.observe.telemetry import MachineUse
 from harness.records import Outcome, RequestRecord
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Metrics:
-    """Flat; field names are the metric names everywhere (files, MLflow, report). None = no sample."""
+    """Figures of one window; `flat` gives their names in files, MLflow and reports. None = no sample."""
 
     requests_total: int = 0
-    requests_finished: int = 0
-    requests_rejected: int = 0
-    requests_failed: int = 0
-    requests_timed_out: int = 0
-    requests_cancelled: int = 0
-    requests_lost: int = 0
+    requests: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     requests_retried: int = 0  # sent a second time, since the server had closed the idle connection chosen first
     requests_short: int = 0  # finished with fewer output tokens than asked for
 
@@ -48,41 +44,12 @@ class Metrics:
     steady_output_tokens_per_s: float | None = None  # tokens that arrived inside it / its length
     tokens_per_chunk: float | None = None
 
-    ttft_ms_mean: float | None = None
-    ttft_ms_p50: float | None = None
-    ttft_ms_p90: float | None = None
-    ttft_ms_p99: float | None = None
-    ttft_from_sent_ms_mean: float | None = None
-    ttft_from_sent_ms_p50: float | None = None
-    ttft_from_sent_ms_p90: float | None = None
-    ttft_from_sent_ms_p99: float | None = None
-    tpot_ms_mean: float | None = None
-    tpot_ms_p50: float | None = None
-    tpot_ms_p90: float | None = None
-    tpot_ms_p99: float | None = None
-    itl_ms_mean: float | None = None
-    itl_ms_p50: float | None = None
-    itl_ms_p90: float | None = None
-    itl_ms_p99: float | None = None
-    chunk_itl_ms_mean: float | None = None
-    chunk_itl_ms_p50: float | None = None
-    chunk_itl_ms_p90: float | None = None
-    chunk_itl_ms_p99: float | None = None
-    e2el_ms_mean: float | None = None
-    e2el_ms_p50: float | None = None
-    e2el_ms_p90: float | None = None
-    e2el_ms_p99: float | None = None
-    e2el_from_sent_ms_mean: float | None = None
-    e2el_from_sent_ms_p50: float | None = None
-    e2el_from_sent_ms_p90: float | None = None
-    e2el_from_sent_ms_p99: float | None = None
+    latencies: dict[str, Distribution] = field(default_factory=lambda: dict.fromkeys(LATENCIES, Distribution()))
 
-    send_lateness_ms_p50: float | None = None  # sent - scheduled, all requests that were sent
-    send_lateness_ms_p99: float | None = None
-    send_lateness_ms_max: float | None = None
-    read_lag_ms_p50: float | None = None  # how long reply bytes lay in the kernel before the generator read them
-    read_lag_ms_p99: float | None = None
-    read_lag_ms_max: float | None = None
+    send_lateness_ms: Distribution = field(
+        default_factory=Distribution
+    )  # sent - scheduled, all requests that were sent
+    read_lag_ms: Distribution = field(default_factory=Distribution)  # how long reply bytes lay unread in the kernel
     scheduled_rate: float | None = None  # requests/s of the schedule: (N - 1) / (last - first)
     achieved_rate: float | None = None  # the same of the sent times
     rate_error: float | None = None  # achieved / scheduled - 1
@@ -98,10 +65,8 @@ class Metrics:
 
     goodput_requests_per_s: dict[str, float] = field(default_factory=dict)  # by SLO: requests that met it / total time
     slo_attainment: dict[str, float] = field(default_factory=dict)  # by SLO: requests that met it / all requests
-    server: dict[str, float] = field(default_factory=dict)  # its steps, see harness.observe.observer.step_figures
+    server: dict[str, float] = field(default_factory=dict)  # its steps, see harness.measure.step_figures
     device: dict[str, float] = field(default_factory=dict)  # npu-smi's figures, averaged over the window
-    unsupported: list[str] = field(default_factory=list)  # percentile fields with too few samples behind them
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # field -> 95 % confidence interval
 
 
 def summarise(
@@ -112,16 +77,17 @@ def summarise(
 ) -> Metrics:
     """Compute all metrics. `confidence=False` leaves out the intervals (they take a second on large runs)."""
     metrics = Metrics(requests_total=len(records), arrival_floor_s=schedule.floor_s)
-    for outcome in Outcome:
-        setattr(metrics, f"requests_{outcome}", sum(record.outcome is outcome for record in records))
+    metrics.requests |= Counter(record.outcome for record in records)
     finished = [record for record in records if record.outcome is Outcome.finished]
     _totals(metrics, records, finished)
-    for name, groups in samples.latencies(finished).items():
+    metrics.latencies = {
         # Chunks differ from tokens only where a server sends several at once; one set of intervals will do.
-        _distribution(metrics, name, groups, confidence and name != "chunk_itl_ms")
+        name: distribution(groups, confidence and name != "chunk_itl_ms")
+        for name, groups in samples.latencies(finished).items()
+    }
     _client(metrics, records, schedule)
-    for name, groups in (("ttft", samples.ttft_ms(finished)), ("tpot", samples.tpot_ms(finished))):
-        setattr(metrics, f"drift_{name}_ratio", samples.drift_ratio(groups))
+    metrics.drift_ttft_ratio = samples.drift_ratio(samples.values("ttft_ms", finished))
+    metrics.drift_tpot_ratio = samples.drift_ratio(samples.values("tpot_ms", finished))
     for name, slo in (slos or {}).items():
         good = sum(samples.meets(record, slo) for record in finished)
         metrics.slo_attainment[name] = good / len(records) if records else 0.0
@@ -141,16 +107,27 @@ def observe(metrics: Metrics, generator_cpus: float, machine: MachineUse, steps:
 
 
 def flat(metrics: Metrics) -> dict[str, Any]:
-    """Metrics as one flat mapping for JSON and MLflow: dict fields become name_key, intervals name_ci95_low / _high."""
+    """Metrics as one flat mapping for JSON and MLflow.
+
+    Dict fields become name_key, distributions name_mean, name_p50, …; `unsupported` lists the percentiles with too few
+    samples behind them; intervals become name_p50_ci95_low and _high.
+    """
     row: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(metrics).items():
-        if name == "intervals":
-            for key, (low, high) in value.items():
-                row[f"{key}_ci95_low"], row[f"{key}_ci95_high"] = low, high
+    for name, value in vars(metrics).items():
+        if isinstance(value, Distribution):
+            row |= {f"{name}_p50": value.p(50), f"{name}_p99": value.p(99), f"{name}_max": value.max}
+        elif name == "latencies":
+            for latency, found in value.items():
+                row[f"{latency}_mean"] = found.mean
+                row |= {f"{latency}_p{p}": found.p(p) for p in REPORTED}
         elif isinstance(value, dict):
-            row.update({f"{name}_{key}": number for key, number in value.items()})
+            row |= {f"{name}_{key}": number for key, number in value.items()}
         else:
             row[name] = value
+    row["unsupported"] = [f"{name}_p{p}" for name, found in metrics.latencies.items() for p in found.unsupported]
+    for name, found in metrics.latencies.items():
+        for p, (low, high) in found.intervals.items():
+            row[f"{name}_p{p}_ci95_low"], row[f"{name}_p{p}_ci95_high"] = low, high
     return row
 
 
@@ -178,35 +155,12 @@ def _totals(metrics: Metrics, records: list[RequestRecord], finished: list[Reque
         metrics.steady_output_tokens_per_s = samples.tokens_between(records, begin, end) / metrics.steady_window_s
 
 
-def _distribution(metrics: Metrics, name: str, groups: list[NDArray[np.float64]], confidence: bool) -> None:
-    values = np.concatenate(groups) if groups else np.empty(0)
-    if not len(values):
-        return
-    setattr(metrics, f"{name}_mean", float(values.mean()))
-    labels = [f"{name}_p{p}" for p in REPORTED]
-    for label, p in zip(labels, REPORTED, strict=True):
-        setattr(metrics, label, percentile_of(values, p))
-        if not supports(len(values), p):
-            metrics.unsupported.append(label)
-    if confidence and (intervals := bootstrap.percentile_intervals(groups, REPORTED)):
-        metrics.intervals.update(zip(labels, intervals, strict=True))
-
-
 def _client(metrics: Metrics, records: list[RequestRecord], schedule: Schedule) -> None:
     """What the load generator did itself: lateness, rate, read lag."""
-    sent = [
-        (record.sent_ns, record.scheduled_ns)
-        for record in records
-        if record.sent_ns is not None and record.scheduled_ns is not None
-    ]
-    lateness = np.asarray([(sent_ns - scheduled_ns) / 1e6 for sent_ns, scheduled_ns in sent])
-    lags = np.concatenate([np.asarray(record.read_lags_ns) for record in records]) / 1e6 if records else np.empty(0)
-    for name, values in (("send_lateness_ms", lateness), ("read_lag_ms", lags)):
-        if len(values):
-            setattr(metrics, f"{name}_max", float(values.max()))
-        for p in (50, 99):
-            setattr(metrics, f"{name}_p{p}", percentile_of(values, p))
-    times = [sent_ns for sent_ns, _ in sent]
+    lateness = [late for record in records if (late := samples.lateness_ms(record)) is not None]
+    metrics.send_lateness_ms = distribution([np.asarray(lateness)])
+    metrics.read_lag_ms = distribution([np.asarray(record.read_lags_ns) / 1e6 for record in records])
+    times = [record.sent_ns for record in records if record.sent_ns is not None and record.scheduled_ns is not None]
     if len(times) > 1 and np.isfinite(schedule.rate) and max(times) > min(times):
         metrics.scheduled_rate = schedule.rate
         metrics.achieved_rate = (len(times) - 1) * 1e9 / (max(times) - min(times))

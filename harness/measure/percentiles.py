@@ -5,9 +5,6 @@ from __future__ import annotations
 import functools
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 REPORTED = (50, 90, 99)
 CONFIDENCE = 0.99
 
@@ -32,8 +29,3 @@ def min_samples(percentile: float) -> int:
 def supports(num_samples: int, percentile: float) -> bool:
     """Whether that many samples support the percentile."""
     return num_samples >= min_samples(percentile)
-
-
-def percentile_of(values: NDArray[np.float64], percentile: float) -> float | None:
-    """Linear interpolation between order statistics (numpy's default); None without values."""
-    return float(np.percentile(values, percentile)) if len(values) else None

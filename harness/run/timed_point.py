@@ -61,13 +61,12 @@ class Point:
     @property
     def unexplained(self) -> bool:
         """Whether requests ended in a way that a full server does not explain."""
-        figures = self.metrics
-        return bool(figures.requests_failed + figures.requests_cancelled + figures.requests_lost)
+        return any(self.metrics.requests[end] for end in (Outcome.failed, Outcome.cancelled, Outcome.lost))
 
     @property
     def all_finished(self) -> bool:
         """Whether every request of a complete window finished."""
-        return self.complete and self.metrics.requests_finished == self.metrics.requests_total > 0
+        return self.complete and self.metrics.requests[Outcome.finished] == self.metrics.requests_total > 0
 
 
 def warm_up(workload: WorkloadConfig, source: PromptSource, server: Server, folder: Path) -> None:
@@ -137,9 +136,8 @@ def run_point(
         load=result,
     )
     about = {"schedule_hash": schedule.hash, "prompts_hash": point.prompts_hash, "complete": point.complete}
-    about |= {name: getattr(figures, name) for name in _IN_RECORDS} | {
-        "distrust": [reason.text for reason in point.distrust]
-    }
+    row = metrics.flat(figures)
+    about |= {name: row[name] for name in _IN_RECORDS} | {"distrust": [reason.text for reason in point.distrust]}
     records.write(folder / run_folder.RECORDS, result.records, about)
     shutil.rmtree(folder / SPOOL_DIR)
     return point

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from harness.config import TrackingConfig
-from harness.tracking import client as mlflow_client
 from harness.run_folder import SWEEP_PARENT
+from harness.tracking import client as mlflow_client
 from harness.tracking import receipt as receipts
 from harness.tracking import store
 from harness.tracking.errors import TrackingFailed

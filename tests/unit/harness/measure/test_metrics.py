@@ -1,6 +1,6 @@
 """Metrics of a run small enough to be worked out by hand."""
 
-import dataclasses
+import re
 
 import pytest
 
@@ -38,10 +38,11 @@ RECORDS = [
     RequestRecord(3, "3", Outcome.rejected, 3, 300 * MS, 300 * MS, ended_ns=310 * MS, read_lags_ns=[3 * MS]),
 ]
 RESULT = metrics.summarise(RECORDS, SCHEDULE, {"tight": SloConfig(60, 9.5), "loose": SloConfig(100, 10.5)})
+ROW = metrics.flat(RESULT)
 
 
 def test_counts_and_totals() -> None:
-    assert (RESULT.requests_total, RESULT.requests_finished, RESULT.requests_rejected) == (4, 3, 1)
+    assert RESULT.requests_total == 4 and ROW["requests_finished"] == 3 and ROW["requests_rejected"] == 1
     assert (RESULT.output_tokens_total, RESULT.prompt_tokens_total) == (9, 30)
     assert RESULT.total_time_s == pytest.approx(0.341)
     assert RESULT.arrival_floor_s == pytest.approx(0.3)
@@ -52,18 +53,18 @@ def test_counts_and_totals() -> None:
 
 
 def test_latencies_count_from_scheduled_and_from_sent() -> None:
-    assert RESULT.ttft_ms_mean == pytest.approx((50 + 50 + 100) / 3)
-    assert RESULT.ttft_from_sent_ms_mean == pytest.approx((45 + 50 + 100) / 3)
-    assert RESULT.e2el_ms_p50 == pytest.approx(70)
-    assert RESULT.e2el_from_sent_ms_p50 == pytest.approx(65)
-    assert RESULT.tpot_ms_mean == pytest.approx((10 + 10) / 2)  # one token has no TPOT
-    assert RESULT.chunk_itl_ms_mean == pytest.approx((10 + 10 + 40) / 3)
-    assert RESULT.itl_ms_mean == pytest.approx(10)  # the gap of 40 ms is shared by the four tokens it brought
+    assert ROW["ttft_ms_mean"] == pytest.approx((50 + 50 + 100) / 3)
+    assert ROW["ttft_from_sent_ms_mean"] == pytest.approx((45 + 50 + 100) / 3)
+    assert ROW["e2el_ms_p50"] == pytest.approx(70)
+    assert ROW["e2el_from_sent_ms_p50"] == pytest.approx(65)
+    assert ROW["tpot_ms_mean"] == pytest.approx((10 + 10) / 2)  # one token has no TPOT
+    assert ROW["chunk_itl_ms_mean"] == pytest.approx((10 + 10 + 40) / 3)
+    assert ROW["itl_ms_mean"] == pytest.approx(10)  # the gap of 40 ms is shared by the four tokens it brought
 
 
 def test_client_figures() -> None:
-    assert RESULT.send_lateness_ms_max == pytest.approx(5)
-    assert RESULT.read_lag_ms_max == pytest.approx(3)
+    assert ROW["send_lateness_ms_max"] == pytest.approx(5)
+    assert ROW["read_lag_ms_max"] == pytest.approx(3)
     assert RESULT.scheduled_rate == pytest.approx(10)
     assert RESULT.achieved_rate == pytest.approx(3 / 0.295)
     assert RESULT.rate_error == pytest.approx(3 / 0.295 / 10 - 1)
@@ -80,33 +81,35 @@ def test_slos_count_every_request() -> None:
 
 
 def test_percentiles_are_shown_but_marked_where_unsupported() -> None:
-    assert RESULT.ttft_ms_p99 is not None
-    assert "ttft_ms_p50" in RESULT.unsupported
+    assert ROW["ttft_ms_p99"] is not None
+    assert "ttft_ms_p50" in ROW["unsupported"]
     many = [request(i, i, i, [i + 50]) for i in range(70)]
-    marked = metrics.summarise(many, SCHEDULE).unsupported
+    marked = metrics.flat(metrics.summarise(many, SCHEDULE))["unsupported"]
     assert "ttft_ms_p90" not in marked
     assert "ttft_ms_p99" in marked
     assert "tpot_ms_p50" not in marked  # no sample at all, so no figure to mark
 
 
 def test_intervals_enclose_their_figure() -> None:
-    low, high = RESULT.intervals["ttft_ms_p50"]
-    assert low <= (RESULT.ttft_ms_p50 or 0) <= high
+    low, high = RESULT.latencies["ttft_ms"].intervals[50]
+    assert low <= ROW["ttft_ms_p50"] <= high
 
 
 def test_flat_is_flat() -> None:
-    row = metrics.flat(RESULT)
-    assert row["slo_attainment_loose"] == 3 / 4
-    assert row["ttft_ms_p50_ci95_low"] <= row["ttft_ms_p50"]
-    assert not any(isinstance(value, dict) for value in row.values())
-    scalar = {f.name for f in dataclasses.fields(metrics.Metrics)} - {
-        "intervals",
-        "slo_attainment",
-        "goodput_requests_per_s",
-        "server",
-        "device",
-    }
-    assert scalar <= set(row)
+    assert ROW["slo_attainment_loose"] == 3 / 4
+    assert ROW["ttft_ms_p50_ci95_low"] <= ROW["ttft_ms_p50"]
+    assert not any(isinstance(value, dict | metrics.Distribution) for value in ROW.values())
+
+
+def test_a_window_without_samples_has_the_same_names() -> None:
+    """The names are what MLflow, reports and notebooks look for."""
+    empty = metrics.flat(metrics.Metrics())
+    assert {name for name in ROW if not re.search("ci95|slo|goodput", name)} == set(empty)
+    for latency in ("ttft", "ttft_from_sent", "tpot", "itl", "chunk_itl", "e2el", "e2el_from_sent"):
+        assert [empty[f"{latency}_ms_{statistic}"] for statistic in ("mean", "p50", "p90", "p99")] == [None] * 4
+    assert [empty[f"{name}_ms_{end}"] for name in ("send_lateness", "read_lag") for end in ("p50", "p99", "max")] == [
+        None
+    ] * 6
 
 
 def test_drift_compares_the_last_third_with_the_first() -> None:
@@ -116,6 +119,7 @@ def test_drift_compares_the_last_third_with_the_first() -> None:
 
 def test_no_finished_request_gives_no_latency() -> None:
     nothing = metrics.summarise([RECORDS[3]], SCHEDULE)
-    assert (nothing.requests_finished, nothing.ttft_ms_p50, nothing.output_tokens_per_s) == (0, None, 0)
+    assert nothing.latencies["ttft_ms"].p(50) is None
+    assert (nothing.requests[Outcome.finished], nothing.output_tokens_per_s) == (0, 0)
     empty = metrics.summarise([RequestRecord(0, "0", Outcome.lost, 3)], SCHEDULE)
-    assert (empty.requests_lost, empty.total_time_s, empty.requests_per_s) == (1, None, None)
+    assert (empty.requests[Outcome.lost], empty.total_time_s, empty.requests_per_s) == (1, None, None)

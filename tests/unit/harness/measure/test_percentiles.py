@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.measure import bootstrap
-from harness.measure.percentiles import min_samples, percentile_of, supports
+from harness.measure.percentiles import min_samples, supports
 
 median = functools.partial(np.percentile, q=50)
 
@@ -21,10 +21,6 @@ def test_mlperf_table(percentile: float, needed: int) -> None:
 def test_percentile_out_of_range() -> None:
     with pytest.raises(ValueError, match="percentile 100"):
         min_samples(100)
-
-
-def test_percentile_of_nothing() -> None:
-    assert percentile_of(np.empty(0), 50) is None
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:

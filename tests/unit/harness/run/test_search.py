@@ -18,7 +18,9 @@ def run(config: SearchConfig, share_at, num_requests: int = 500, tokens_at=lambd
             return chosen.result()
         good = rng.binomial(num_requests, share_at(rate)) / num_requests
         tokens = tokens_at(rate)
-        chosen.add(rate, Metrics(num_requests, slo_attainment={"server": good}, output_tokens_per_s=tokens))
+        chosen.add(
+            rate, Metrics(requests_total=num_requests, slo_attainment={"server": good}, output_tokens_per_s=tokens)
+        )
     raise AssertionError("the search does not end")
 
 
