@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from harness import records
-from harness.measure import samples, timeline
-from harness.observe import step_series, steps
+from harness.measure import samples, timeline, window_series
+from harness.observe import steps
 from harness.records import RecordsError, RequestRecord
 from harness.run_folder import ACCURACY, RECORDS, STEPS, record_folders
 
@@ -57,20 +57,18 @@ def load_token_gaps(run_dir: Path | str) -> pd.DataFrame:
 
 
 def load_series(run_dir: Path | str) -> pd.DataFrame:
-    """Quantities over time: point, time_s (end of the interval), metric, value. Raises RecordsError.
+    """Quantities over time: point, time_s (end of the interval), metric, unit, value. Raises RecordsError.
 
     Of the requests, and, if the server told its steps, kv_use (share of blocks), requests_queued, decode_batch_size.
     """
     frames = []
     points = _points(run_dir)
     for point, found in points.records.items():
-        course = timeline.series(found)
-        wide = pd.DataFrame({"time_s": course.end_s, **course.values})
+        every_s, last_s = window_series.drawn_interval_s(found), timeline.last_s(found)
         table = steps.read(Path(run_dir) / point / STEPS)
-        if table is not None and len(course.end_s):
-            server = step_series.series(table, course.interval_s, float(course.end_s[-1]))
-            wide = wide.assign(**server.values) if server else wide
-        frames.append(wide.melt("time_s", var_name="metric", value_name="value").assign(point=point))
+        for one in window_series.of_requests(found, every_s) + window_series.of_steps(table, every_s, last_s):
+            columns = {"time_s": one.times_s, "metric": one.name, "unit": one.unit, "value": one.values}
+            frames.append(pd.DataFrame({"point": point, **columns}))
     return points.told(pd.concat(frames, ignore_index=True))
 
 

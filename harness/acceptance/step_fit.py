@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harness.acceptance.step_table import column, of_kind
+from harness.acceptance.step_table import column
+from harness.observe.steps import of_kind
 
 Float = NDArray[np.float64]
 _TERMS = {"decode": ("num_seqs", "context_tokens"), "prefill": ("num_seqs", "num_tokens")}
@@ -41,8 +42,8 @@ def fit(tables: dict[str, pa.Table]) -> list[dict[str, Any]]:
     """One fit over all points per kind of step that has enough of them; columns as in steps.parquet."""
     if not tables:
         return []
-    steps = pa.concat_tables(tables.values())
-    groups = {kind: of_kind(steps, kind) for kind in _TERMS}
+    whole = pa.concat_tables(tables.values())
+    groups = {kind: of_kind(whole, kind) for kind in _TERMS}
     return [asdict(_fit(kind, group)) for kind, group in groups.items() if len(group) >= _LEAST_STEPS]
 
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from harness.measure.percentiles import REPORTED
+from harness.measure.step_figures import percentiles_ms
+from harness.observe import steps
 from harness.run_folder import STEPS, point_folders
 
 _SIZES = ("num_seqs", "num_tokens", "context_tokens")
-_PARTS = ("plan", "link_out", "agent_pre", "forward", "sample", "link_back", "publish", "device_gap", "step")
-_PERCENTILES = (50, 90, 99)
 
 
 def read(run_dir: Path) -> dict[str, pa.Table]:
@@ -29,26 +30,18 @@ def column(table: pa.Table, name: str) -> NDArray[np.float64]:
     return values
 
 
-def of_kind(table: pa.Table, kind: str) -> pa.Table:
-    """The steps of one kind."""
-    return table.filter(np.asarray(table["kind"].to_pylist()) == kind)
-
-
 def breakdown(tables: dict[str, pa.Table]) -> list[dict[str, Any]]:
     """Per point and kind of step: how many, how large, and percentiles of each part in ms."""
     return [
-        {"point": point, "kind": kind, "num_steps": len(steps), **_figures(steps)}
+        {"point": point, "kind": kind, "num_steps": len(one_kind), **_figures(one_kind)}
         for point, table in tables.items()
-        for kind in ("prefill", "decode")
-        if len(steps := of_kind(table, kind))
+        for kind in steps.KINDS
+        if len(one_kind := steps.of_kind(table, kind))
     ]
 
 
-def _figures(steps: pa.Table) -> dict[str, float]:
-    figures = {f"mean_{size}": round(float(column(steps, size).mean()), 2) for size in _SIZES}
-    for part in _PARTS:
-        if f"{part}_ns" in steps.column_names:
-            values = np.percentile(column(steps, f"{part}_ns") / 1e6, _PERCENTILES)
-            names = [f"{part}_ms_p{percentile}" for percentile in _PERCENTILES]
-            figures |= {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
+def _figures(one_kind: pa.Table) -> dict[str, float]:
+    figures = {f"mean_{size}": round(float(column(one_kind, size).mean()), 2) for size in _SIZES}
+    for part, values_ms in percentiles_ms(one_kind, REPORTED).items():
+        figures |= {f"{part}_ms_p{p}": round(value_ms, 4) for p, value_ms in zip(REPORTED, values_ms, strict=True)}
     return figures

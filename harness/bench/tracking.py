@@ -14,13 +14,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
+from harness import time_series
 from harness.config import TrackingConfig
 from harness.measure import window_series
-from harness.observe import series_file, steps
+from harness.observe import steps
 from harness.records import Outcome, RequestRecord
 from harness.run_folder import SERIES, STEPS, TELEMETRY
+from harness.time_series import TimeSeries
 from harness.tracking import client as mlflow_client
 from harness.tracking.tracked_run import RunStatus, TrackedRun
 from harness.tracking.tracker import Tracker, open_tracker
@@ -46,10 +49,11 @@ def requests() -> list[RequestRecord]:
     return found
 
 
-def telemetry() -> list[series_file.Sample]:
+def telemetry() -> list[TimeSeries]:
     """Ten quantities, twice a second."""
     names = [f"{kind}.process-{number}" for kind in ("cpus", "memory_mb") for number in range(5)]
-    return [series_file.Sample(name, step / 2, 1.0) for step in range(2 * WINDOW_S) for name in names]
+    times_s = np.arange(2 * WINDOW_S) / 2
+    return [TimeSeries(name, "", times_s, np.ones(len(times_s))) for name in names]
 
 
 def step_table() -> pa.Table:
@@ -64,7 +68,7 @@ def step_table() -> pa.Table:
 def batched_s(tracker: Tracker, folder: Path, found: list[RequestRecord], run: TrackedRun) -> float:
     """From the records in memory to everything in the store, as after a run."""
     folder.mkdir()
-    series_file.write(folder / TELEMETRY, telemetry())
+    time_series.write(folder / TELEMETRY, telemetry())
     steps.write(folder / STEPS, step_table())
     begin = time.perf_counter()
     window_series.write(folder, found, folder / TELEMETRY)
@@ -76,13 +80,16 @@ def singly_s(tracker: Tracker, folder: Path, run: TrackedRun) -> tuple[float, in
     """The same values, one call each: (seconds, scaled from a share; number of values)."""
     client = mlflow_client.connect(tracker.uri)
     run_id = tracker.log_run(folder, TrackedRun("singly", 0, 0, RunStatus.finished)).run_id
-    samples = series_file.read(folder.parent / "0" / SERIES)
-    some = samples[::SHARE]
+    samples = [
+        (one.name, value, int(time_s))
+        for one in time_series.read(folder.parent / "0" / SERIES)
+        for time_s, value in zip(one.times_s.tolist(), one.values.tolist(), strict=True)
+    ]
     begin = time.perf_counter()
-    for sample in some:
-        client.log_metric(run_id, sample.metric, sample.value, step=int(sample.time_s))
-    for name, value in list(run.params.items())[::SHARE]:
-        client.log_param(run_id, name, value)
+    for name, value, step in samples[::SHARE]:
+        client.log_metric(run_id, name, value, step=step)
+    for name, text in list(run.params.items())[::SHARE]:
+        client.log_param(run_id, name, text)
     return (time.perf_counter() - begin) * SHARE, len(samples)
 
 

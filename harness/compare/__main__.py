@@ -18,8 +18,6 @@ from rich.table import Table
 from harness.compare import comparison
 from harness.compare.comparison import MIN_CHANGE, Row, Verdict
 from harness.run_folder import RunFolderError, StoredPoint, read_points
-from harness.tracking.download import run_folder
-from harness.run_files import RunFiles, RunFilesError, read_points
 from harness.tracking.errors import NotTracked, TrackingUnavailable
 from harness.tracking.query import run_folder
 from harness.tracking.store import default_uri

@@ -10,40 +10,39 @@ import http.client
 import os
 import time
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
-from harness import whole_file
+from harness import time_series, whole_file
 from harness.load import protocols
-from harness.observe import series_file, step_series, steps, telemetry
+from harness.observe import steps, telemetry
 from harness.observe.telemetry import MachineUse, Telemetry
 from harness.run_folder import SERVER_STATS, STEPS, TELEMETRY
 from harness.server import Server
 
 _RAW = "telemetry.jsonl"
 _TIMEOUT_S = 5.0
-_PERCENTILES = ("p50", "p90", "p99")
-# Of /stats: parts of a step whose percentiles are metrics; all parts are in SERVER_STATS.
-_PARTS = ("step", "forward", "device_gap")
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Observation:
-    """machine: averages over the window; steps: flat figures of the server's steps, see `step_figures`."""
+    """What was seen of one window; None = the server does not tell it."""
 
-    machine: MachineUse = field(default_factory=MachineUse)
-    steps: dict[str, float] = field(default_factory=dict)
+    machine: MachineUse  # averages
+    stats_before: dict[str, Any] | None  # the /stats page
+    stats_after: dict[str, Any] | None
+    steps: pa.Table | None  # columns as in harness.observe.steps
 
 
 class Observer:
     """Watches from `__enter__` until it is asked to `conclude`, or the block ends.
 
-    Writes telemetry.parquet (metric, time_s since the window's start, value) and, if the server has step timings,
+    Writes telemetry.parquet (series as harness.time_series keeps them) and, if the server has step timings,
     server_stats.json and steps.parquet (one row per step of the window) into `folder`; raw samples go to
     `scratch` meanwhile, so that a killed run leaves them.
     """
@@ -68,15 +67,14 @@ class Observer:
         sampler = self._sampler
         rows = self._stop()
         machine = telemetry.use_between(rows, start_ns, end_ns, sampler.early_end if sampler else "")
-        series_file.write(self._folder / TELEMETRY, telemetry_series(rows, start_ns))
+        time_series.write(self._folder / TELEMETRY, telemetry.series(rows, start_ns))
         after = server_stats(self._server)
         if self._before is not None and after is not None:
             whole_file.write_json(self._folder / SERVER_STATS, {"before": self._before, "after": after})
         table = steps.of_window(self._before, server_steps(self._server), start_ns)
         if table is not None:
             steps.write(self._folder / STEPS, table)
-        held = step_series.figures(table) if table is not None else {}
-        return Observation(machine, step_figures(self._before, after) | held)
+        return Observation(machine=machine, stats_before=self._before, stats_after=after, steps=table)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
@@ -113,73 +111,3 @@ def _page(server: Server, path: str) -> dict[str, Any] | None:
     except (OSError, ValueError, http.client.HTTPException):
         return None
     return page if isinstance(page, dict) else None
-
-
-def step_figures(before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, float]:
-    """Per kind of step (prefill, decode): how many the window had, their mean time, and percentiles of their parts.
-
-    Counts and means are the window's exactly (differences of running totals). Percentiles are of the newest steps that
-    the server keeps, which may reach back into the warm-up; of several agents the slowest one's.
-    """
-    if before is None or after is None:
-        return {}
-    agents = list(zip(before["engine"].get("agents", []), after["engine"].get("agents", []), strict=False))
-    figures: dict[str, float] = {}
-    for kind in sorted({kind for _, agent in agents for kind in agent.get("step_time_histogram", {})}):
-        steps = [_difference(old, new, kind) for old, new in agents]
-        count, total_s = sum(count for count, _ in steps), sum(seconds for _, seconds in steps)
-        if not count:
-            continue
-        figures[f"{kind}_steps"] = float(count)
-        figures[f"{kind}_step_ms_mean"] = total_s / count * 1e3
-        figures.update(_percentiles([new for _, new in agents], kind))
-    if figures:
-        figures["preemptions"] = float(
-            sum(new.get("preemptions", 0) - old.get("preemptions", 0) for old, new in agents)
-        )
-    return figures
-
-
-def _difference(old: dict[str, Any], new: dict[str, Any], kind: str) -> tuple[int, float]:
-    """(steps, their time in s) between two readings of one agent."""
-    pages = [agent.get("step_time_histogram", {}).get(kind) for agent in (old, new)]
-    counts = [page["cumulative_counts"][-1] if page else 0 for page in pages]
-    sums = [page["sum_s"] if page else 0.0 for page in pages]
-    return counts[1] - counts[0], sums[1] - sums[0]
-
-
-def _percentiles(agents: list[dict[str, Any]], kind: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for summary in (agent.get("steps", {}).get(kind, {}) for agent in agents):
-        for part in _PARTS:
-            for name in _PERCENTILES:
-                value_us = summary.get(f"{part}_us", {}).get(name)
-                if value_us is not None:
-                    key = f"{kind}_{part}_ms_{name}"
-                    found[key] = max(found.get(key, 0.0), value_us / 1e3)
-    return found
-
-
-def telemetry_series(rows: list[dict[str, Any]], start_ns: int) -> Iterator[series_file.Sample]:
-    """Samples as tidy series: `cpus.NAME` (CPUs used since the sample before), `memory_mb.NAME`, `device.NAME`.
-
-    NAME is a process, or `machine` and `stolen` for the whole host.
-    """
-    for previous, row in zip([None, *rows], rows, strict=False):
-        time_s = (row["time_ns"] - start_ns) / 1e9
-        for name, (_, memory_mb) in row["processes"].items():
-            yield series_file.Sample(f"memory_mb.{name}", time_s, memory_mb)
-        for name, value in row.get("device", {}).items():
-            yield series_file.Sample(f"device.{name}", time_s, value)
-        if previous is None:
-            continue
-        elapsed_s = (row["time_ns"] - previous["time_ns"]) / 1e9
-        for name, used_s in _cpu_s(row, previous).items():
-            yield series_file.Sample(f"cpus.{name}", time_s, used_s / elapsed_s)
-
-
-def _cpu_s(row: dict[str, Any], previous: dict[str, Any]) -> dict[str, float]:
-    both = [name for name in row["processes"] if name in previous["processes"]]
-    used = {name: row["processes"][name][0] - previous["processes"][name][0] for name in both}
-    host = {name: row[f"{key}_s"] - previous[f"{key}_s"] for name, key in (("machine", "busy"), ("stolen", "stolen"))}
-    return used | host

@@ -3,8 +3,10 @@
 Columns of steps.parquet: agent, number (of the step since the agent's engine started), kind ("prefill" or "decode"),
 ended_s (when its reply was read, since the window's start), num_seqs, num_tokens (fed in this step), context_tokens (in
 the cache once it has run, all sequences together), num_waiting and kv_blocks_used (requests in the queue and blocks
-held once it was done), kv_blocks_total, and the time of each part in ns as the server's /stats/steps page names them
-(forward_ns, sample_ns, …).
+held once it was done), kv_blocks_total, and times in ns under the names that the server's /stats/steps page gives them:
+of the whole step (step_ns), and of its parts in the order in which they follow each other (forward_ns, sample_ns, …).
+Of these the harness knows three by name: the whole step, the forward pass, and device_gap, in which the device had
+nothing to do though there was work. The parts of a pipelined step overlap with those of its neighbours.
 """
 
 from __future__ import annotations
@@ -19,7 +21,12 @@ import pyarrow.parquet as pq
 
 from harness import whole_file
 
+KINDS = ("prefill", "decode")
+STEP, FORWARD, DEVICE_GAP = "step", "forward", "device_gap"
 _NEEDED = ("kind", "num_seqs", "num_tokens", "context_tokens", "forward_ns")
+
+# Those of older servers lack some.
+_OF_TIMES = {"agent", "kind", "ended_s", "step_ns", "num_seqs", "num_waiting", "kv_blocks_used", "kv_blocks_total"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,27 @@ def read(path: Path) -> pa.Table | None:
         return pq.read_table(path) if path.is_file() else None
     except (OSError, pa.ArrowException):
         return None
+
+
+def parts(table: pa.Table) -> list[str]:
+    """What the steps tell a time of: "step" and its parts, in the server's order."""
+    return [name.removesuffix("_ns") for name in table.column_names if name.endswith("_ns")]
+
+
+def of_kind(table: pa.Table, kind: str) -> pa.Table:
+    """The steps of one kind."""
+    return table.filter(pc.equal(table["kind"], kind))
+
+
+def tell_times(table: pa.Table) -> bool:
+    """Whether there are steps that say when they ended and what they left behind."""
+    return len(table) > 0 and set(table.column_names) >= _OF_TIMES
+
+
+def num_blocks(table: pa.Table) -> int:
+    """KV blocks of all agents together."""
+    totals = table.group_by("agent").aggregate([("kv_blocks_total", "max")])
+    return int(pc.sum(totals["kv_blocks_total_max"]).as_py())
 
 
 def _is_agent(agent: Any) -> bool:

@@ -19,12 +19,16 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+
+from harness.time_series import TimeSeries
 
 INTERVAL_S = 0.5
 _NPU_S = 5.0
@@ -84,7 +88,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MachineUse:
     """Averages over a window, in CPUs (1.0 = one core busy all the time). None = not sampled there."""
 
@@ -133,6 +137,32 @@ def use_between(rows: list[dict[str, Any]], start_ns: int, end_ns: int, sampler_
         },
         **coverage,
     )
+
+
+def series(rows: list[dict[str, Any]], start_ns: int) -> list[TimeSeries]:
+    """Samples as series: `cpus.NAME` (CPUs used since the sample before), `memory_mb.NAME`, `device.NAME`.
+
+    NAME is a process, or `machine` and `stolen` for the whole host; start_ns: of the window.
+    """
+    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for previous, row in zip([None, *rows], rows, strict=False):
+        time_s = (row["time_ns"] - start_ns) / 1e9
+        figures = {f"memory_mb.{name}": memory_mb for name, (_, memory_mb) in row["processes"].items()}
+        figures |= {f"device.{name}": value for name, value in row.get("device", {}).items()}
+        if previous is not None:
+            elapsed_s = (row["time_ns"] - previous["time_ns"]) / 1e9
+            figures |= {f"cpus.{name}": used_s / elapsed_s for name, used_s in _cpu_s(row, previous).items()}
+        for name, value in figures.items():
+            points[name].append((time_s, value))
+    units = {"cpus": "CPUs", "memory_mb": "MB", "device": ""}  # npu-smi's figures have their unit in their name
+    return [TimeSeries(name, units[name.split(".")[0]], *np.asarray(found).T) for name, found in points.items()]
+
+
+def _cpu_s(row: dict[str, Any], previous: dict[str, Any]) -> dict[str, float]:
+    both = [name for name in row["processes"] if name in previous["processes"]]
+    used = {name: row["processes"][name][0] - previous["processes"][name][0] for name in both}
+    host = {name: row[f"{key}_s"] - previous[f"{key}_s"] for name, key in (("machine", "busy"), ("stolen", "stolen"))}
+    return used | host
 
 
 def sample(processes: dict[str, psutil.Process]) -> dict[str, Any]:

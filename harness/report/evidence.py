@@ -5,33 +5,33 @@ Missing or unreadable files give an empty result: a report is written of what th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.run_folder import ACCURACY, SERVER_STATS
+from harness.measure.step_figures import percentiles_ms
+from harness.observe import steps
+from harness.run_folder import ACCURACY, STEPS
 
-PARTS = ("plan", "link_out", "agent_pre", "forward", "sample", "link_back", "publish")  # of a step, in order
-_KINDS = ("prefill", "decode")
 _OCCUPANCY = ("occupancy", "batch_size")
 _DIFFERENCE = ("max_abs_diff", "max_abs")
 
 
 def step_times(folder: Path | None) -> dict[str, dict[str, float]]:
-    """Median of each part of a step in ms, by kind of step, from the server's statistics; {} if there are none."""
-    try:
-        content = orjson.loads((folder / SERVER_STATS).read_bytes()) if folder else {}
-    except (OSError, orjson.JSONDecodeError):
+    """Median of each part of a step in ms, by kind of step, of the steps of a window; {} if there are none."""
+    table = steps.read(folder / STEPS) if folder else None
+    if table is None:
         return {}
-    found = list(_summaries(content))
-    last = found[-1] if found else {}  # the reading after the window, which comes last
-    return {kind: parts for kind in _KINDS if kind in last and (parts := _medians_ms(last[kind]))}
+    of_kinds = {kind: percentiles_ms(steps.of_kind(table, kind), (50,)) for kind in steps.KINDS}
+    whole = (steps.STEP, steps.DEVICE_GAP)
+    return {
+        kind: {part: median for part, (median,) in found.items() if part not in whole}
+        for kind, found in of_kinds.items()
+        if found
+    }
 
 
 def accuracy_rows(folder: Path | None) -> dict[str, NDArray[np.float64]]:
@@ -66,20 +66,3 @@ def _passed(table: pa.Table) -> NDArray[np.float64]:
     if "status" in table.column_names:
         return np.asarray([float(value in ("passed", 0)) for value in table["status"].to_pylist()])
     return np.ones(len(table))
-
-
-def _summaries(node: Any) -> Iterator[Mapping[str, Any]]:
-    """Every mapping below `node` that describes steps by kind, the outermost first."""
-    if isinstance(node, dict):
-        if any(isinstance(node.get(kind), dict) and "forward_us" in node[kind] for kind in _KINDS):
-            yield node
-        for value in node.values():
-            yield from _summaries(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _summaries(value)
-
-
-def _medians_ms(summary: Mapping[str, Any]) -> dict[str, float]:
-    found = {part: summary.get(f"{part}_us") for part in PARTS}
-    return {part: value["p50"] / 1e3 for part, value in found.items() if isinstance(value, dict) and "p50" in value}

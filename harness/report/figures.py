@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measure import samples, timeline
+from harness.measure import samples, timeline, window_series
 from harness.records import Outcome, RequestRecord
 from harness.report.axis import Axis, axis
 from harness.report.fluid import FluidBars
@@ -59,18 +59,19 @@ def latency_ecdfs(points: Sequence[PointView]) -> list[Figure]:
 
 def over_time(point: PointView) -> list[Figure]:
     """Throughput and numbers of requests along the window of one point."""
-    series = timeline.series(point.records)
-    if not len(series.end_s):
+    every_s = window_series.drawn_interval_s(point.records)
+    series = {one.name: one for one in window_series.of_requests(point.records, every_s)}
+    if not series:
         return []
-    middle = series.end_s - series.interval_s / 2
-    tokens = series.values["output_tokens_per_s"]
-    x = axis("time since the start, s", [0.0, series.end_s[-1]])
+    tokens = series["output_tokens_per_s"].values
+    middle = series["output_tokens_per_s"].times_s - every_s / 2
+    x = axis("time since the start, s", [0.0, middle[-1] + every_s / 2])
     chart = Chart("Output tokens per second over time", x, axis("output tokens/s", tokens))
     chart.line(middle.tolist(), tokens.tolist(), colour(0))
-    every = f"per {number(series.interval_s)} s"
+    every = f"per {number(every_s)} s"
     found = [Figure("Throughput over time", chart.render(), every)]
     shown = {"waiting for the first token": "requests_waiting", "decoding": "requests_decoding"}
-    values = {name: series.values[key] for name, key in shown.items()}
+    values = {name: series[key].values for name, key in shown.items()}
     chart = Chart("Requests over time", x, axis("requests", np.concatenate(list(values.values()))))
     for (name, ys), hue in zip(values.items(), (PHASES["queue"], PHASES["decode"]), strict=True):
         chart.line(middle.tolist(), ys.tolist(), hue, dash(list(values).index(name)))

@@ -16,7 +16,7 @@ from harness.load.arrivals import Schedule
 from harness.load.generator import SPOOL_DIR, LoadRun, OnProgress, stop_on_death
 from harness.load.plan import LoadPlan, request_options
 from harness.load.prompts import PromptSource
-from harness.measure import checks, metrics
+from harness.measure import checks, metrics, step_figures
 from harness.measure.checks import Reason
 from harness.measure.metrics import Metrics
 from harness.observe.observer import Observer
@@ -122,7 +122,8 @@ def run_point(
         result = generator.run(plan, folder / SPOOL_DIR, on_progress, stop_on_death(server))
         seen = observer.conclude(result.start_ns, result.end_ns)
     figures = metrics.summarise(result.records, schedule, workload.slos)
-    metrics.observe(figures, result.generator_cpus, seen.machine, seen.steps)
+    of_steps = step_figures.figures(seen.stats_before, seen.stats_after, seen.steps)
+    metrics.observe(figures, result.generator_cpus, seen.machine, of_steps)
     point = Point(
         folder=folder,
         rate=rate,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.observe import series_file
+from harness import time_series
 from harness.tracking.tracked_run import Dataset, RunStatus, TrackedRun
 
 if TYPE_CHECKING:
@@ -97,9 +97,12 @@ def send(client: MlflowClient, run_id: str, run: TrackedRun, run_dir: Path) -> N
     params = [Param(name, value[:TEXT_LIMIT]) for name, value in run.params.items()]
     metrics = [Metric(name, value, run.ended_ms, 0) for name, value in run.metrics.items()]
     if run.series:
-        samples = series_file.read(run_dir / run.series)
         zero_ms = run.series_started_ms or run.started_ms
-        metrics += [Metric(s.metric, s.value, zero_ms + int(s.time_s * 1e3), int(s.time_s)) for s in samples]
+        metrics += [
+            Metric(one.name, value, zero_ms + int(time_s * 1e3), int(time_s))
+            for one in time_series.read(run_dir / run.series)
+            for time_s, value in zip(one.times_s.tolist(), one.values.tolist(), strict=True)
+        ]
     for some in _batches(params, PARAMS_PER_BATCH):
         client.log_batch(run_id, params=some)
     for some_tags in _batches([RunTag(name, value[:TEXT_LIMIT]) for name, value in tags.items()], TAGS_PER_BATCH):

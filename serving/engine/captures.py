@@ -14,9 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from serving import whole_file
 from numpy.lib import format as npy_format
 
+from serving import whole_file
 from serving.link.step import Float32
 
 FOLDER = "captures"  # of a run

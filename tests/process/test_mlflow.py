@@ -5,11 +5,12 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from harness import records
+from harness import records, time_series
 from harness.config import TrackingConfig
-from harness.observe import series_file
+from harness.time_series import TimeSeries
 from harness.tracking import Dataset, RunStatus, TrackedRun, TrackingFailed, client, open_tracker
 from harness.tracking.tracked_run import load, save
 from harness.tracking.upload import check_files, main
@@ -45,8 +46,9 @@ def fetched(tracker, run_id):
 
 
 def test_a_run_arrives_whole(tracker, run_dir, outputs, capfd, caplog):
-    samples = [series_file.Sample("series.queue_depth", float(second), second * 0.5) for second in range(5)]
-    series_file.write(run_dir / "series.parquet", samples)
+    seconds = np.arange(5.0)
+    queue_depth = TimeSeries("series.queue_depth", "requests", seconds, seconds * 0.5)
+    time_series.write(run_dir / "series.parquet", [queue_depth])
     logged = tracker.log_run(
         run_dir,
         run(
@@ -186,9 +188,9 @@ def test_a_variant_that_could_not_be_sent_finds_its_parent_later(tracker, output
 
 def test_ten_minutes_of_series_and_1500_requests_take_under_two_seconds(tracker, run_dir):
     names = ("tokens_per_s", "queue_depth", "occupancy", "kv_use", "cpu", "memory")
-    samples = [series_file.Sample(f"series.{name}", float(second), 1.0) for name in names for second in range(600)]
-    samples += [series_file.Sample("requests.ttft_ms", float(index), 1.0) for index in range(1500)]
-    series_file.write(run_dir / "series.parquet", samples)
+    series = [TimeSeries(f"series.{name}", "", np.arange(600.0), np.ones(600)) for name in names]
+    series.append(TimeSeries("requests.ttft_ms", "ms", np.arange(1500.0), np.ones(1500)))
+    time_series.write(run_dir / "series.parquet", series)
     tracker.warm()
     begin = time.monotonic()
     tracker.log_run(run_dir, run(series="series.parquet", params={f"p.{index}": "1" for index in range(150)}))

@@ -11,6 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINE_CAP = 300
 
+SHARED = {
+    "harness.config", "harness.records", "harness.run_folder", "harness.server", "harness.time_series",
+    "harness.whole_file",
+}  # fmt: skip
+
 # room -> what it may import of ours. A room is the longest prefix that matches a module's name.
 ROOMS: dict[str, set[str]] = {
     "launch": {"cli", "harness.run.interruption"},
@@ -18,43 +23,31 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"conf", "harness", "serving"},
     "conf": {"serving.config", "harness.config"},
     "harness": set(),
+    # What several stages share: at harness' root.
     "harness.config": set(),
-    "harness.records": {"harness.whole_file"},
-    "harness.run_folder": {"harness.records"},
     "harness.whole_file": set(),
-    "harness.claim": {"harness.whole_file"},
+    "harness.time_series": {"harness.whole_file"},
+    "harness.records": {"harness.whole_file"},
+    "harness.run_folder": {"harness.records", "harness.whole_file"},
     "harness.server": set(),
-    "harness.load": {"harness.config", "harness.records", "harness.server"},
-    "harness.observe": {"harness.load.protocols", "harness.run_folder", "harness.server", "harness.whole_file"},
-    "harness.measure": {
-        "harness.config", "harness.records", "harness.run_folder", "harness.load", "harness.observe",
-    },
-    "harness.accuracy": {
-        "harness.config", "harness.records", "harness.run_folder", "harness.server", "harness.load",
-        "harness.whole_file",
-    },
-    "harness.report": {
-        "harness.accuracy", "harness.measure", "harness.observe", "harness.records", "harness.run_folder",
-        "harness.whole_file",
-    },
-    "harness.tracking": {
-        "harness.config", "harness.observe.series_file", "harness.run_folder", "harness.whole_file",
-    },
+    "harness.claim": {"harness.whole_file"},
+    # The stages.
+    "harness.load": SHARED,
+    "harness.observe": {*SHARED, "harness.load.protocols"},
+    "harness.measure": {*SHARED, "harness.load", "harness.observe"},
+    "harness.accuracy": {*SHARED, "harness.load"},
+    "harness.report": {*SHARED, "harness.accuracy", "harness.measure", "harness.observe"},
+    "harness.tracking": SHARED,
     "harness.run": {
-        "harness.config", "harness.records", "harness.server", "harness.load", "harness.observe", "harness.measure",
-        "harness.accuracy", "harness.report", "harness.run_folder", "harness.tracking", "harness.whole_file",
+        *SHARED, "harness.load", "harness.observe", "harness.measure", "harness.accuracy", "harness.report",
+        "harness.tracking",
     },
-    "harness.compare": {"harness.measure", "harness.records", "harness.run_folder", "harness.tracking"},
-    "harness.sweep": {
-        "harness.claim", "harness.report", "harness.run_folder", "harness.tracking", "harness.whole_file",
-    },
-    "harness.acceptance": {"harness.run.environment", "harness.run_folder", "harness.whole_file"},
-    "harness.judge": {
-        "harness.config", "harness.records", "harness.load", "harness.measure", "harness.whole_file",
-    },
+    "harness.compare": {*SHARED, "harness.measure", "harness.tracking"},
+    "harness.sweep": {*SHARED, "harness.claim", "harness.report", "harness.tracking"},
+    "harness.acceptance": {*SHARED, "harness.measure", "harness.observe", "harness.run.environment"},
+    "harness.judge": {*SHARED, "harness.load", "harness.measure"},
     "harness.bench": {
-        "harness.accuracy", "harness.config", "harness.load", "harness.measure", "harness.observe", "harness.records",
-        "harness.run_folder", "harness.tracking",
+        *SHARED, "harness.accuracy", "harness.load", "harness.measure", "harness.observe", "harness.tracking",
     },
     "analysis": {"harness"},
     "serving": set(),

@@ -50,7 +50,7 @@ GOOD = [record(i) for i in range(COUNT)]
 
 
 def test_a_good_run_has_none() -> None:
-    quiet = MachineUse(7, 2, machine_cpus=1.0, stolen_cpus=0.0, server_cpus=0.8, sampled_cpus=0.9)
+    quiet = MachineUse(window_s=7, num_cpus=2, machine_cpus=1.0, stolen_cpus=0.0, server_cpus=0.8, sampled_cpus=0.9)
     assert found(GOOD, quiet) == {}
 
 
@@ -119,7 +119,7 @@ def test_counts_that_do_not_sum() -> None:
 
 
 def test_busy_machine() -> None:
-    busy = MachineUse(7, 2, machine_cpus=1.9, stolen_cpus=0.5, server_cpus=0.8, sampled_cpus=0.9)
+    busy = MachineUse(window_s=7, num_cpus=2, machine_cpus=1.9, stolen_cpus=0.5, server_cpus=0.8, sampled_cpus=0.9)
     run = LoadRun(GOOD, 0, 0.0, 7_000 * MS, 1, 0.7, True, "")
     texts = [r.text for r in checks.reasons(run, metrics.summarise(GOOD, SCHEDULE), SCHEDULE, busy)]
     assert texts == [
@@ -132,11 +132,11 @@ def test_busy_machine() -> None:
     ("use", "words"),
     [
         (
-            MachineUse(3.8, 2, unsampled_s=3.2),
+            MachineUse(window_s=3.8, num_cpus=2, unsampled_s=3.2),
             "stop 3.2 s before the window's end: figures of the machine are those of the 3.8",
         ),
         (
-            MachineUse(6, 2, unsampled_s=1, sampler_end="was killed by SIGKILL"),
+            MachineUse(window_s=6, num_cpus=2, unsampled_s=1, sampler_end="was killed by SIGKILL"),
             "end (their process was killed by SIGKILL): ",
         ),
         (MachineUse(unsampled_s=7), "stop 7.0 s before the window's end: figures of the machine are missing"),
@@ -149,9 +149,9 @@ def test_a_sampler_that_stopped_is_told(use: MachineUse, words: str) -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        MachineUse(7, 2, unsampled_s=1.9),
-        MachineUse(7, 2, interval_s=5, unsampled_s=15),  # npu-smi is slow
-        MachineUse(7, 2, unsampled_s=0.4, sampler_end="was killed by SIGKILL"),  # after the window
+        MachineUse(window_s=7, num_cpus=2, unsampled_s=1.9),
+        MachineUse(window_s=7, num_cpus=2, interval_s=5, unsampled_s=15),  # npu-smi is slow
+        MachineUse(window_s=7, num_cpus=2, unsampled_s=0.4, sampler_end="was killed by SIGKILL"),  # after the window
         MachineUse(unsampled_s=0.3),  # a window shorter than an interval
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from harness.config import ArrivalConfig, ArrivalProcess, SloConfig
 from harness.load import arrivals
 from harness.measure import metrics
+from harness.observe.telemetry import MachineUse
 from harness.records import Outcome, RequestRecord
 
 MS = 1_000_000
@@ -123,3 +124,17 @@ def test_no_finished_request_gives_no_latency() -> None:
     assert (nothing.requests[Outcome.finished], nothing.output_tokens_per_s) == (0, 0)
     empty = metrics.summarise([RequestRecord(0, "0", Outcome.lost, 3)], SCHEDULE)
     assert (empty.requests[Outcome.lost], empty.total_time_s, empty.requests_per_s) == (1, None, None)
+
+
+def test_what_was_observed_is_among_the_flat_metrics() -> None:
+    figures = metrics.Metrics()
+    use = MachineUse(
+        machine_cpus=1.5, stolen_cpus=0.1, server_cpus=0.8, server_memory_mb_max=130.0,
+        device={"npu0 Aicore Usage Rate(%)": 37.0},
+    )  # fmt: skip
+    metrics.observe(figures, 0.05, use, {"decode_steps": 3.0})
+    row = metrics.flat(figures)
+    named = ("generator_cpus", "server_cpus", "server_memory_mb_max", "machine_cpus", "stolen_cpus")
+    assert [row[name] for name in named] == [0.05, 0.8, 130.0, 1.5, 0.1]
+    assert row["server_decode_steps"] == 3.0
+    assert row["device_npu0_aicore_usage_rate"] == 37.0

@@ -61,3 +61,22 @@ def test_npu_smi_lines() -> None:
         "\tNPU ID                         : 0\n\tAicore Usage Rate(%)           : 37\n\tHBM Usage Rate(%) : 4.5\nx\n"
     )
     assert telemetry.parse_npu(output) == {"NPU ID": 0.0, "Aicore Usage Rate(%)": 37.0, "HBM Usage Rate(%)": 4.5}
+
+
+def test_samples_become_series() -> None:
+    rows: list[dict] = [
+        {"time_ns": 10**9, "busy_s": 1.0, "stolen_s": 0.0, "processes": {"server.a": [1.0, 50.0]}},
+        {"time_ns": 3 * 10**9, "busy_s": 4.0, "stolen_s": 0.5, "processes": {"server.a": [2.0, 60.0], "new": [9, 1]},
+         "device": {"npu0 HBM": 4.0}},
+    ]  # fmt: skip
+    found = {one.name: one for one in telemetry.series(rows, start_ns=2 * 10**9)}
+    memory = found.pop("memory_mb.server.a")
+    assert (memory.unit, memory.times_s.tolist(), memory.values.tolist()) == ("MB", [-1.0, 1.0], [50.0, 60.0])
+    assert {name: (one.unit, one.times_s.tolist(), one.values.tolist()) for name, one in found.items()} == {
+        "memory_mb.new": ("MB", [1.0], [1]),
+        "device.npu0 HBM": ("", [1.0], [4.0]),
+        "cpus.server.a": ("CPUs", [1.0], [0.5]),
+        "cpus.machine": ("CPUs", [1.0], [1.5]),
+        "cpus.stolen": ("CPUs", [1.0], [0.25]),
+    }
+    assert telemetry.series([], 0) == []

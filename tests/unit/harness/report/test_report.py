@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 from html.parser import HTMLParser
@@ -17,12 +16,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.observe import steps
 from harness.report import evidence, figures, note, palette, verdict_table, write_report
 from harness.report.axis import Axis, axis, tick_text, tick_texts
 from harness.report.svg import Chart
 from harness.run_folder import ACCURACY
-from serving.engine.step_ring import StepRing, StepTimes
-from serving.link.step import StepKind
 from tests.support.report import point, run
 
 
@@ -88,20 +86,14 @@ def test_many_requests_are_thinned_and_said_to_be() -> None:
     assert len(figure.svg) < 400_000
 
 
-def test_step_times_are_read_from_the_server_s_statistics(tmp_path: Path) -> None:
-    ring = StepRing(16)
-    ring.add(
-        StepTimes(
-            kind=StepKind.decode, ended_ns=1, num_seqs=4, num_tokens=4, context_tokens=40, num_waiting=0,
-            kv_blocks_used=3, step_ns=9_000_000, plan_ns=1_000_000, link_out_ns=1, agent_pre_ns=1,
-            forward_ns=5_000_000, sample_ns=1, link_back_ns=1, publish_ns=1, device_gap_ns=0,
-        )
-    )  # fmt: skip
-    (tmp_path / "server_stats.json").write_text(json.dumps({"engine": {"agents": [{"steps": ring.summary()}]}}))
+def test_step_times_are_medians_of_the_window_s_steps(tmp_path: Path) -> None:
+    times_ms = {"step": [9, 9, 9], "plan": [1, 1, 7], "forward": [5, 5, 80], "device_gap": [2, 2, 2]}
+    columns = {f"{part}_ns": [ms * 1_000_000 for ms in values] for part, values in times_ms.items()}
+    steps.write(tmp_path / steps.FILE_NAME, pa.table({"kind": ["decode"] * 3, **columns}))
     found = evidence.step_times(tmp_path)
-    assert found["decode"]["forward"] == pytest.approx(5.0) and found["decode"]["plan"] == pytest.approx(1.0)
+    assert found == {"decode": {"plan": 1.0, "forward": 5.0}}
     assert "decode, forward: 5" in figures.step_times(found)[0].svg
-    (tmp_path / "server_stats.json").write_text("{")
+    (tmp_path / steps.FILE_NAME).write_text("{")
     assert evidence.step_times(tmp_path) == {}
 
 

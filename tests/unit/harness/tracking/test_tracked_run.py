@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.observe import series_file
 from harness.run.environment import environment, git
 from harness.tracking import Dataset, NotTracked, RunStatus, TrackedRun, receipt
 from harness.tracking.tracked_run import flatten, load, numbers, save, texts
@@ -84,14 +83,6 @@ def test_an_upload_goes_where_the_run_was_to_go(tmp_path, capsys):
     receipt.write(tmp_path, receipt.Receipt("http://me:***@127.0.0.1:9", "plumbline"))
     assert main([str(tmp_path)]) == 2
     assert "its password was not kept" in capsys.readouterr().err
-
-
-def test_series_come_back_in_order(tmp_path):
-    samples = [series_file.Sample("queue_depth", 0.5, 3.0), series_file.Sample("tokens_per_s", 0.5, 97.25)]
-    series_file.write(tmp_path / "series.parquet", samples)
-    assert series_file.read(tmp_path / "series.parquet") == samples
-    series_file.write(tmp_path / "series.parquet", [])
-    assert series_file.read(tmp_path / "series.parquet") == []
 
 
 def test_environment_says_what_a_result_depends_on(tmp_path):
