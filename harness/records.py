@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import orjson
 import pyarrow as pa
@@ -40,6 +41,7 @@ class RequestRecord:
     prompt_id: str
     outcome: Outcome
     max_new_tokens: int
+    _: KW_ONLY
     scheduled_ns: int | None = None
     sent_ns: int | None = None
     headers_ns: int | None = None
@@ -73,36 +75,18 @@ class RequestRecord:
         return self.chunk_times_ns[-1] if self.chunk_times_ns else None
 
 
-_LIST = pa.list_
-_SCHEMA = pa.schema(
-    [
-        ("index", pa.int32()),
-        ("prompt_id", pa.string()),
-        ("outcome", pa.string()),
-        ("max_new_tokens", pa.int32()),
-        ("scheduled_ns", pa.int64()),
-        ("sent_ns", pa.int64()),
-        ("headers_ns", pa.int64()),
-        ("ended_ns", pa.int64()),
-        ("error_class", pa.string()),
-        ("error", pa.string()),
-        ("http_status", pa.int32()),
-        ("server_request_id", pa.string()),
-        ("attempts", pa.int32()),
-        ("prompt_tokens", pa.int32()),
-        ("output_tokens", pa.int32()),
-        ("finish_reason", pa.string()),
-        ("text", pa.string()),
-        ("token_ids", _LIST(pa.int32())),
-        ("chunk_times_ns", _LIST(pa.int64())),
-        ("chunk_tokens", _LIST(pa.int32())),
-        ("read_lags_ns", _LIST(pa.int64())),
-        ("server_queue_ms", pa.float64()),
-        ("server_prefill_ms", pa.float64()),
-        ("server_decode_ms", pa.float64()),
-        ("worker", pa.int32()),
-    ]
-)
+_TYPES = {Outcome: pa.string(), str: pa.string(), float: pa.float64(), int: pa.int32()}
+
+
+def _column(name: str, hint: Any) -> tuple[str, pa.DataType]:
+    """The column of a field: instants and durations in ns take 64 bits, other whole numbers 32."""
+    (kind,) = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
+    column = pa.int64() if name.endswith("_ns") else _TYPES[kind]
+    return name, pa.list_(column) if get_origin(hint) is list else column
+
+
+_HINTS = get_type_hints(RequestRecord)
+_SCHEMA = pa.schema([_column(field.name, _HINTS[field.name]) for field in dataclasses.fields(RequestRecord)])
 _FORMAT = 1
 _METADATA_KEY = b"plumbline"
 

@@ -42,8 +42,8 @@ def requests() -> list[RequestRecord]:
         times = [sent_ns + (50 + 20 * number) * _MS for number in range(20)]
         found.append(
             RequestRecord(
-                index, str(index), Outcome.finished, 20, sent_ns, sent_ns, ended_ns=times[-1], output_tokens=20,
-                chunk_times_ns=times, chunk_tokens=[1] * 20,
+                index, str(index), Outcome.finished, 20, scheduled_ns=sent_ns, sent_ns=sent_ns, ended_ns=times[-1],
+                output_tokens=20, chunk_times_ns=times, chunk_tokens=[1] * 20,
             )
         )  # fmt: skip
     return found

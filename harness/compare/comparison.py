@@ -30,7 +30,7 @@ class Verdict(StrEnum):
     no_evidence = "no evidence"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One metric. change = B / A - 1; [low, high] is its interval; see `compare` for its level."""
 
@@ -72,7 +72,9 @@ def compare(a: list[RequestRecord], b: list[RequestRecord], min_change: float = 
         for name, value_a, value_b, (change, low, high) in zip(family.names, *values, found, strict=True):
             small = abs(change) < min_change
             verdict = Verdict.no_evidence if small else _verdict(low, high, family.less_is_better)
-            rows.append(Row(name, float(value_a), float(value_b), change, low, high, verdict))
+            rows.append(
+                Row(name=name, a=float(value_a), b=float(value_b), change=change, low=low, high=high, verdict=verdict)
+            )
     return rows
 
 

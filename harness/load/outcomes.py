@@ -49,7 +49,12 @@ def record(protocol: ClientProtocol, prompt: Prompt, frame: Frame, body: bytes, 
 def lost(index: int, prompt: Prompt, scheduled_ns: int | None) -> RequestRecord:
     """The record of a request that no worker gave an account of."""
     return RequestRecord(
-        index, prompt.prompt_id, Outcome.lost, prompt.max_new_tokens, scheduled_ns, error_class="no_account"
+        index,
+        prompt.prompt_id,
+        Outcome.lost,
+        prompt.max_new_tokens,
+        scheduled_ns=scheduled_ns,
+        error_class="no_account",
     )
 
 

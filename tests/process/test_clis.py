@@ -133,7 +133,7 @@ def run_folder(folder: Path, slower: float) -> Path:
         )
         rows.append(
             RequestRecord(
-                i, str(i), Outcome.finished, 8, at, at, ended_ns=int(times[-1]), output_tokens=8,
+                i, str(i), Outcome.finished, 8, scheduled_ns=at, sent_ns=at, ended_ns=int(times[-1]), output_tokens=8,
                 chunk_times_ns=times.tolist(), chunk_tokens=[1] * 8,
             )
         )  # fmt: skip

@@ -42,7 +42,7 @@ def test_samples_a_busy_process_until_stopped(tmp_path: Path) -> None:
 
 
 def test_a_sampler_that_is_killed_is_a_reason_to_distrust_the_run(tmp_path: Path) -> None:
-    records = [RequestRecord(0, "a", Outcome.finished, 4, 0, 0, ended_ns=3 * 10**9)]
+    records = [RequestRecord(0, "a", Outcome.finished, 4, scheduled_ns=0, sent_ns=0, ended_ns=3 * 10**9)]
     schedule = arrivals.schedule(ArrivalConfig(ArrivalProcess.constant, rate=1, duration_s=1))
     told = []
     for killed in (True, False):

@@ -16,9 +16,9 @@ def request(index: int, rate: float, num_tokens: int = 6, gap_ms: int = 20) -> R
     sent_ns = round(index / rate * 1e9)
     times = [sent_ns + (15 + gap_ms * number) * MS for number in range(num_tokens)]
     return RequestRecord(
-        index, f"prompt-{index}", Outcome.finished, num_tokens, sent_ns, sent_ns + 100_000, ended_ns=times[-1] + MS,
-        output_tokens=num_tokens, chunk_times_ns=times, chunk_tokens=[1] * num_tokens, server_queue_ms=5.0,
-        server_prefill_ms=10.0, server_decode_ms=gap_ms * (num_tokens - 1.0),
+        index, f"prompt-{index}", Outcome.finished, num_tokens, scheduled_ns=sent_ns, sent_ns=sent_ns + 100_000,
+        ended_ns=times[-1] + MS, output_tokens=num_tokens, chunk_times_ns=times, chunk_tokens=[1] * num_tokens,
+        server_queue_ms=5.0, server_prefill_ms=10.0, server_decode_ms=gap_ms * (num_tokens - 1.0),
     )  # fmt: skip
 
 

@@ -23,10 +23,12 @@ def write_run(folder: Path, ttft_ms: float) -> None:
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps({"ttft_ms_p50": ttft_ms, "requests_total": 2}))
     finished = RequestRecord(
-        0, "a", Outcome.finished, 4, 1_000_000_000, 1_002_000_000, ended_ns=1_300_000_000, output_tokens=2,
-        chunk_times_ns=[1_100_000_000, 1_300_000_000], chunk_tokens=[1, 1],
+        0, "a", Outcome.finished, 4, scheduled_ns=1_000_000_000, sent_ns=1_002_000_000, ended_ns=1_300_000_000,
+        output_tokens=2, chunk_times_ns=[1_100_000_000, 1_300_000_000], chunk_tokens=[1, 1],
     )  # fmt: skip
-    records.write(folder / "records.parquet", [finished, RequestRecord(1, "b", Outcome.lost, 4, 2_000_000_000)])
+    records.write(
+        folder / "records.parquet", [finished, RequestRecord(1, "b", Outcome.lost, 4, scheduled_ns=2_000_000_000)]
+    )
 
 
 def test_requests_have_times_in_seconds_and_latencies_from_scheduled(tmp_path: Path) -> None:

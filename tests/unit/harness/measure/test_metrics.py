@@ -36,7 +36,9 @@ RECORDS = [
     request(0, 0, 5, [50, 60, 70]),
     request(1, 100, 100, [150]),
     request(2, 200, 200, [300, 340], [1, 4]),
-    RequestRecord(3, "3", Outcome.rejected, 3, 300 * MS, 300 * MS, ended_ns=310 * MS, read_lags_ns=[3 * MS]),
+    RequestRecord(
+        3, "3", Outcome.rejected, 3, scheduled_ns=300 * MS, sent_ns=300 * MS, ended_ns=310 * MS, read_lags_ns=[3 * MS]
+    ),
 ]
 RESULT = metrics.summarise(RECORDS, SCHEDULE, {"tight": SloConfig(60, 9.5), "loose": SloConfig(100, 10.5)})
 ROW = metrics.flat(RESULT)

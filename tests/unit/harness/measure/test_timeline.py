@@ -20,5 +20,5 @@ def test_phases_follow_the_server_s_queue_time_and_the_client_s_clock() -> None:
 
 
 def test_a_request_that_was_never_sent_has_no_phases() -> None:
-    assert timeline.phases([RequestRecord(0, "p", Outcome.cancelled, 4, 0)]) == []
-    assert timeline.last_s([RequestRecord(0, "p", Outcome.cancelled, 4, 0, ended_ns=SECOND)]) == 0
+    assert timeline.phases([RequestRecord(0, "p", Outcome.cancelled, 4, scheduled_ns=0)]) == []
+    assert timeline.last_s([RequestRecord(0, "p", Outcome.cancelled, 4, scheduled_ns=0, ended_ns=SECOND)]) == 0

@@ -35,8 +35,8 @@ def written(folder: Path) -> dict[str, list[tuple[float, float]]]:
 def record(sent_s: float, first_s: float | None, ended_s: float, tokens: int = 1) -> RequestRecord:
     times = [] if first_s is None else [round(first_s * SECOND)] * tokens
     return RequestRecord(
-        0, "p", Outcome.finished, tokens, 0, round(sent_s * SECOND), ended_ns=round(ended_s * SECOND),
-        chunk_times_ns=times, chunk_tokens=[1] * len(times),
+        0, "p", Outcome.finished, tokens, scheduled_ns=0, sent_ns=round(sent_s * SECOND),
+        ended_ns=round(ended_s * SECOND), chunk_times_ns=times, chunk_tokens=[1] * len(times),
     )  # fmt: skip
 
 
@@ -52,7 +52,10 @@ def test_mean_numbers_are_overlaps_divided_by_the_interval() -> None:
 
 def test_nothing_sent_has_no_course() -> None:
     assert window_series.of_requests([], 1.0) == []
-    assert window_series.of_requests([RequestRecord(0, "p", Outcome.cancelled, 4, 0, ended_ns=SECOND)], 1.0) == []
+    assert (
+        window_series.of_requests([RequestRecord(0, "p", Outcome.cancelled, 4, scheduled_ns=0, ended_ns=SECOND)], 1.0)
+        == []
+    )
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 50)] * 3).map(sorted), min_size=1), st.sampled_from([0.5, 1.0, 7.0]))
