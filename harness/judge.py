@@ -27,7 +27,7 @@ from harness.load.generator import LoadProgress, LoadRun
 from harness.load.plan import LoadPlan
 from harness.load.prompts import Prompt, PromptSource
 from harness.load.protocols import RequestOptions
-from harness.measure import metrics
+from harness.measure import metrics, samples
 from harness.records import Outcome, RequestRecord
 
 DEFAULT_PORT = 8835
@@ -67,13 +67,14 @@ def results(some: list[Prompt], all_records: list[RequestRecord]) -> list[dict[s
     rows = []
     for record in sorted(finished, key=lambda r: r.ended_ns or 0):
         assert record.sent_ns is not None and record.ended_ns is not None
-        first_ns = record.first_token_ns if record.first_token_ns is not None else record.ended_ns
+        res_time = (record.ended_ns - record.sent_ns) / 1e9
+        ttft_ms = samples.ttft_ms(record, since="sent_ns")
         rows.append(
             {
                 "input": some[record.index].text,
                 "resp_text": record.text,
-                "res_time": (record.ended_ns - record.sent_ns) / 1e9,
-                "first_token_time": (first_ns - record.sent_ns) / 1e9,
+                "res_time": res_time,
+                "first_token_time": res_time if ttft_ms is None else ttft_ms / 1e3,
             }
         )
     return rows
