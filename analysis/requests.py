@@ -22,7 +22,7 @@ class _Points:
     records: dict[str, list[RequestRecord]]
     skipped: list[str]
 
-    def told(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def with_skipped(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with what is not in it in its `attrs`."""
         frame.attrs["skipped"] = self.skipped
         return frame
@@ -38,8 +38,8 @@ def load_requests(run_dir: Path | str) -> pd.DataFrame:
     files. Raises RecordsError if there is none, or none that can be read.
     """
     points = _points(run_dir)
-    frames = [_requests(point, found) for point, found in points.records.items()]
-    return points.told(pd.concat(frames, ignore_index=True))
+    frames = [_requests(point, requests) for point, requests in points.records.items()]
+    return points.with_skipped(pd.concat(frames, ignore_index=True))
 
 
 def load_token_gaps(run_dir: Path | str) -> pd.DataFrame:
@@ -47,13 +47,13 @@ def load_token_gaps(run_dir: Path | str) -> pd.DataFrame:
     points = _points(run_dir)
     rows = [
         {"point": point, "index": record.index, "time_s": at_ns / 1e9, "gap_ms": gap_ms, "tokens": num_tokens}
-        for point, found in points.records.items()
-        for record in found
+        for point, requests in points.records.items()
+        for record in requests
         for gap_ms, at_ns, num_tokens in zip(
             samples.chunk_itl_ms(record), record.chunk_times_ns[1:], record.chunk_tokens[1:], strict=True
         )
     ]
-    return points.told(pd.DataFrame(rows, columns=["point", "index", "time_s", "gap_ms", "tokens"]))
+    return points.with_skipped(pd.DataFrame(rows, columns=["point", "index", "time_s", "gap_ms", "tokens"]))
 
 
 def load_series(run_dir: Path | str) -> pd.DataFrame:
@@ -63,13 +63,14 @@ def load_series(run_dir: Path | str) -> pd.DataFrame:
     """
     frames = []
     points = _points(run_dir)
-    for point, found in points.records.items():
-        every_s, last_s = window_series.drawn_interval_s(found), timeline.last_s(found)
+    for point, requests in points.records.items():
+        every_s, last_s = window_series.drawn_interval_s(requests), timeline.last_s(requests)
         table = steps.read(Path(run_dir) / point / STEPS)
-        for one in window_series.of_requests(found, every_s) + window_series.of_steps(table, every_s, last_s):
+        for one in window_series.of_requests(requests, every_s) + window_series.of_steps(table, every_s, last_s):
             columns = {"time_s": one.times_s, "metric": one.name, "unit": one.unit, "value": one.values}
             frames.append(pd.DataFrame({"point": point, **columns}))
-    return points.told(pd.concat(frames, ignore_index=True))
+    nothing = pd.DataFrame(columns=["point", "time_s", "metric", "unit", "value"])
+    return points.with_skipped(pd.concat(frames or [nothing], ignore_index=True))
 
 
 def load_steps(run_dir: Path | str) -> pd.DataFrame:
@@ -89,7 +90,7 @@ def load_steps(run_dir: Path | str) -> pd.DataFrame:
     if not frames:
         why = f"{len(points.skipped)} skipped" if points.skipped else "its server does not tell its steps"
         raise FileNotFoundError(f"{run_dir}: the run kept no {STEPS} that can be read ({why})")
-    return points.told(pd.concat(frames, ignore_index=True))
+    return points.with_skipped(pd.concat(frames, ignore_index=True))
 
 
 def load_accuracy(run_dir: Path | str) -> pd.DataFrame:
@@ -124,27 +125,27 @@ def _skip(skipped: list[str], path: str, reason: str) -> None:
     warnings.warn(f"skipped: {reason}", stacklevel=3)
 
 
-def _requests(point: str, found: list[RequestRecord]) -> pd.DataFrame:
-    prefill_s = {phase.index: phase.prefill_s for phase in timeline.phases(found)}
+def _requests(point: str, requests: list[RequestRecord]) -> pd.DataFrame:
+    prefill_s = {phase.index: phase.prefill_s for phase in timeline.phases(requests)}
     times_s = {
-        f"{name}_s": [None if (at_ns := getattr(record, f"{name}_ns")) is None else at_ns / 1e9 for record in found]
+        f"{name}_s": [None if (at_ns := getattr(record, f"{name}_ns")) is None else at_ns / 1e9 for record in requests]
         for name in ("scheduled", "sent", "first_token", "ended")
     }
-    starts = ["sent_ns" if record.scheduled_ns is None else "scheduled_ns" for record in found]
+    starts = ["sent_ns" if record.scheduled_ns is None else "scheduled_ns" for record in requests]
     numbers = {
         **times_s,
-        "prefill_s": [prefill_s.get(record.index) for record in found],
-        "ttft_ms": [samples.ttft_ms(record, since) for record, since in zip(found, starts, strict=True)],
-        "e2el_ms": [samples.e2el_ms(record, since) for record, since in zip(found, starts, strict=True)],
-        "tpot_ms": [samples.tpot_ms(record) for record in found],
-        "lateness_ms": [samples.lateness_ms(record) for record in found],
+        "prefill_s": [prefill_s.get(record.index) for record in requests],
+        "ttft_ms": [samples.ttft_ms(record, since) for record, since in zip(requests, starts, strict=True)],
+        "e2el_ms": [samples.e2el_ms(record, since) for record, since in zip(requests, starts, strict=True)],
+        "tpot_ms": [samples.tpot_ms(record) for record in requests],
+        "lateness_ms": [samples.lateness_ms(record) for record in requests],
     }
     texts = {
         "point": point,
-        "index": [record.index for record in found],
-        "prompt_id": [record.prompt_id for record in found],
-        "outcome": [str(record.outcome) for record in found],
-        "error": [record.error for record in found],
-        "output_tokens": [record.output_tokens for record in found],
+        "index": [record.index for record in requests],
+        "prompt_id": [record.prompt_id for record in requests],
+        "outcome": [str(record.outcome) for record in requests],
+        "error": [record.error for record in requests],
+        "output_tokens": [record.output_tokens for record in requests],
     }
     return pd.DataFrame(texts | {name: pd.Series(values, dtype="float64") for name, values in numbers.items()})

@@ -117,16 +117,16 @@ def flat(metrics: Metrics) -> dict[str, Any]:
         if isinstance(value, Distribution):
             row |= {f"{name}_p50": value.p(50), f"{name}_p99": value.p(99), f"{name}_max": value.max}
         elif name == "latencies":
-            for latency, found in value.items():
-                row[f"{latency}_mean"] = found.mean
-                row |= {f"{latency}_p{p}": found.p(p) for p in REPORTED}
+            for latency, stats in value.items():
+                row[f"{latency}_mean"] = stats.mean
+                row |= {f"{latency}_p{p}": stats.p(p) for p in REPORTED}
         elif isinstance(value, dict):
             row |= {f"{name}_{key}": number for key, number in value.items()}
         else:
             row[name] = value
-    row["unsupported"] = [f"{name}_p{p}" for name, found in metrics.latencies.items() for p in found.unsupported]
-    for name, found in metrics.latencies.items():
-        for p, (low, high) in found.intervals.items():
+    row["unsupported"] = [f"{name}_p{p}" for name, stats in metrics.latencies.items() for p in stats.unsupported]
+    for name, stats in metrics.latencies.items():
+        for p, (low, high) in stats.intervals.items():
             row[f"{name}_p{p}_ci95_low"], row[f"{name}_p{p}_ci95_high"] = low, high
     return row
 

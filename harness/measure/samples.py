@@ -67,8 +67,8 @@ LATENCIES: dict[str, Callable[[RequestRecord], float | Values | None]] = {
 
 def groups(name: str, records: list[RequestRecord]) -> Groups:
     """Samples of one of LATENCIES, an array (perhaps empty) per request, so that resampling can keep requests whole."""
-    found = (LATENCIES[name](record) for record in records)
-    return [np.asarray([] if one is None else one, dtype=np.float64).reshape(-1) for one in found]
+    per_request = (LATENCIES[name](record) for record in records)
+    return [np.asarray([] if one is None else one, dtype=np.float64).reshape(-1) for one in per_request]
 
 
 def latencies(records: list[RequestRecord]) -> dict[str, Groups]:

@@ -24,21 +24,21 @@ def figures(before: Stats | None, after: Stats | None, table: pa.Table | None) -
     and the largest queue. Counts and means are differences of running totals, so that they hold even where the server
     no longer kept all steps of the window. Each is left out where the server does not tell it.
     """
-    found: dict[str, float] = {}
+    row: dict[str, float] = {}
     pages = [page["engine"].get("agents", []) if page else [] for page in (before, after)]
     agents = list(zip(*pages, strict=False))
     for kind in sorted({kind for _, agent in agents for kind in agent.get("step_time_histogram", {})}):
         differences = [_difference(old, new, kind) for old, new in agents]
         count, total_s = sum(count for count, _ in differences), sum(seconds for _, seconds in differences)
         if count:
-            found |= {f"{kind}_steps": float(count), f"{kind}_step_ms_mean": total_s / count * 1e3}
-            found |= _slowest_percentiles(steps.of_kind(table, kind), kind) if table is not None else {}
-    if found:
-        found["preemptions"] = float(sum(new.get("preemptions", 0) - old.get("preemptions", 0) for old, new in agents))
+            row |= {f"{kind}_steps": float(count), f"{kind}_step_ms_mean": total_s / count * 1e3}
+            row |= _slowest_percentiles(steps.of_kind(table, kind), kind) if table is not None else {}
+    if row:
+        row["preemptions"] = float(sum(new.get("preemptions", 0) - old.get("preemptions", 0) for old, new in agents))
     if table is not None and steps.tell_times(table):
         use = table["kv_blocks_used"].to_numpy() / table["kv_blocks_total"].to_numpy()
-        found |= {"kv_use_max": float(use.max()), "queue_max": float(table["num_waiting"].to_numpy().max())}
-    return found
+        row |= {"kv_use_max": float(use.max()), "queue_max": float(table["num_waiting"].to_numpy().max())}
+    return row
 
 
 def percentiles_ms(of_kind: pa.Table, percentiles: Sequence[int]) -> dict[str, list[float]]:
@@ -52,14 +52,14 @@ def percentiles_ms(of_kind: pa.Table, percentiles: Sequence[int]) -> dict[str, l
 
 def _slowest_percentiles(of_kind: pa.Table, kind: str) -> dict[str, float]:
     agents = of_kind["agent"].to_numpy()
-    found: dict[str, float] = {}
+    slowest: dict[str, float] = {}
     for agent in np.unique(agents):
         times_ms = percentiles_ms(of_kind.filter(agents == agent), REPORTED)
         for part in _HEADLINE:
             for p, value_ms in zip(REPORTED, times_ms.get(part, []), strict=False):
                 name = f"{kind}_{part}_ms_p{p}"
-                found[name] = max(found.get(name, 0.0), value_ms)
-    return found
+                slowest[name] = max(slowest.get(name, 0.0), value_ms)
+    return slowest
 
 
 def _difference(old: Stats, new: Stats, kind: str) -> tuple[int, float]:

@@ -26,7 +26,7 @@ class Phases:
 def phases(records: list[RequestRecord]) -> list[Phases]:
     """Sent requests in order of sending. A request that never ended ends with the last event of the window."""
     end_s = last_s(records)
-    found = [
+    sent = [
         Phases(
             index=record.index,
             prompt_id=record.prompt_id,
@@ -39,7 +39,7 @@ def phases(records: list[RequestRecord]) -> list[Phases]:
         for record in records
         if record.sent_ns is not None
     ]
-    return sorted(found, key=lambda phase: phase.sent_s)
+    return sorted(sent, key=lambda phase: phase.sent_s)
 
 
 def last_s(records: list[RequestRecord]) -> float:

@@ -1,4 +1,4 @@
-"""The course of a timed window as time series: what its records, the server's steps and the samples of the machine say.
+"""A timed window as time series: what its records, the server's steps and the samples of the machine say.
 
 All are means per interval. Of requests the client's side is told: `requests_decoding` counts those whose stream has
 begun and not ended, not rows of a batch. Queue and KV use are gauges of the server: what a step left behind holds until
@@ -34,10 +34,10 @@ def write(folder: Path, records: list[RequestRecord], telemetry: Path) -> bool:
     last_s = timeline.last_s(records)
     every_s = float(max(1, math.ceil(last_s / MAX_POINTS)))
     of_window = of_requests(records, every_s) + of_steps(steps.read(folder / STEPS), every_s, last_s)
-    found = [*_prefixed(REQUESTS, of_window), *_prefixed(SYSTEM, of_machine(_samples(telemetry), every_s, last_s))]
-    if found:
-        time_series.write(folder / SERIES, found)
-    return bool(found)
+    series = [*_prefixed(REQUESTS, of_window), *_prefixed(SYSTEM, of_machine(_samples(telemetry), every_s, last_s))]
+    if series:
+        time_series.write(folder / SERIES, series)
+    return bool(series)
 
 
 def drawn_interval_s(records: list[RequestRecord]) -> float:
@@ -95,14 +95,14 @@ def of_steps(table: pa.Table | None, every_s: float, last_s: float) -> list[Time
 
 def of_machine(samples: Iterable[TimeSeries], every_s: float, last_s: float) -> list[TimeSeries]:
     """Means per interval of what was sampled inside the window, by name."""
-    found = []
+    series = []
     for one in sorted(samples, key=lambda one: one.name):
         inside = (one.times_s >= 0) & (one.times_s <= last_s)
         places, of_sample = np.unique(one.times_s[inside] // every_s, return_inverse=True)
         means = np.bincount(of_sample, one.values[inside]) / np.bincount(of_sample)
         if len(places):
-            found.append(TimeSeries(one.name, one.unit, (places + 1) * every_s, means))
-    return found
+            series.append(TimeSeries(one.name, one.unit, (places + 1) * every_s, means))
+    return series
 
 
 def _samples(telemetry: Path) -> list[TimeSeries]:
@@ -140,6 +140,6 @@ def _mean_held(times: Values, values: Values, edges: Values) -> Values:
     times, values = times[order], values[order].astype(np.float64)
     areas = np.concatenate([[0.0], np.cumsum(values[:-1] * np.diff(times))])
     last = np.searchsorted(times, edges, side="right") - 1
-    known = np.maximum(last, 0)
-    until = np.where(last < 0, 0.0, areas[known] + values[known] * (edges - times[known]))
+    place = np.maximum(last, 0)
+    until = np.where(last < 0, 0.0, areas[place] + values[place] * (edges - times[place]))
     return np.asarray(np.diff(until) / np.diff(edges))

@@ -114,5 +114,5 @@ def num_blocks(table: pa.Table) -> int:
 
 
 def _is_agent(agent: Any) -> bool:
-    known = isinstance(agent, dict) and isinstance(agent.get("first"), int)
-    return known and all(isinstance(agent.get(name), list) for name in _NEEDED)
+    numbered = isinstance(agent, dict) and isinstance(agent.get("first"), int)
+    return numbered and all(isinstance(agent.get(name), list) for name in _NEEDED)

@@ -155,7 +155,7 @@ def series(rows: list[dict[str, Any]], start_ns: int) -> list[TimeSeries]:
         for name, value in figures.items():
             points[name].append((time_s, value))
     units = {"cpus": "CPUs", "memory_mb": "MB", "device": ""}  # npu-smi's figures have their unit in their name
-    return [TimeSeries(name, units[name.split(".")[0]], *np.asarray(found).T) for name, found in points.items()]
+    return [TimeSeries(name, units[name.split(".")[0]], *np.asarray(values).T) for name, values in points.items()]
 
 
 def _cpu_s(row: dict[str, Any], previous: dict[str, Any]) -> dict[str, float]:
@@ -190,8 +190,8 @@ def sample(processes: dict[str, psutil.Process]) -> dict[str, Any]:
 
 def parse_npu(output: str) -> dict[str, float]:
     """`name : number` lines of `npu-smi info -t usages -i ID`; written from Huawei's manual, never seen live."""
-    found = (_NPU_LINE.match(line) for line in output.splitlines())
-    return {match.group(1): float(match.group(2)) for match in found if match}
+    matches = (_NPU_LINE.match(line) for line in output.splitlines())
+    return {match.group(1): float(match.group(2)) for match in matches if match}
 
 
 def _mean(values: list[float]) -> float:
@@ -231,14 +231,14 @@ def main() -> None:
         name, _, pid = given.partition("=")
         if psutil.pid_exists(int(pid)):
             processes[name] = psutil.Process(int(pid))
-    told = False
+    announced = False
     with options.file.open("w", encoding="utf-8") as file:
         for row in _rows(processes, options.npu):
             file.write(json.dumps(row) + "\n")
             file.flush()
-            if not told:
+            if not announced:
                 print("sampling", flush=True)
-                told = True
+                announced = True
             if select.select([sys.stdin], [], [], options.interval_s)[0]:
                 return
 

@@ -19,10 +19,10 @@ def over_time(point: PointView) -> list[Figure]:
     """KV use, queue and batch over time; nothing where the server's steps don't tell."""
     table = steps.read(point.folder / STEPS) if point.folder else None
     every_s = window_series.drawn_interval_s(point.records)
-    found = window_series.of_steps(table, every_s, timeline.last_s(point.records))
-    if table is None or not found:
+    of_steps = window_series.of_steps(table, every_s, timeline.last_s(point.records))
+    if table is None or not of_steps:
         return []
-    series = {one.name: one for one in found}
+    series = {one.name: one for one in of_steps}
     x = axis("time since the start, s", [0.0, float(series["kv_use"].times_s[-1])])
     note = f"mean per {number(every_s)} s, as the server's steps tell"
     kv_use = Chart("KV cache in use over time", x, Axis("share of blocks", 0.0, 1.0))

@@ -89,6 +89,12 @@ def test_steps_and_what_they_left_behind_are_told_per_point(tmp_path: Path) -> N
     assert {"requests_waiting", "requests_queued", "decode_batch_size"} <= set(series["metric"])
 
 
+def test_a_run_that_sent_nothing_has_no_series(tmp_path: Path) -> None:
+    records.write(tmp_path / "records.parquet", [RequestRecord(0, "a", Outcome.lost, 4)])
+    frame = load_series(tmp_path)
+    assert frame.empty and list(frame.columns) == ["point", "time_s", "metric", "unit", "value"]
+
+
 def test_runs_are_rows_and_unreadable_ones_are_named(tmp_path: Path) -> None:
     write_run(tmp_path / "x" / "1", 100)
     write_run(tmp_path / "x" / "2", 200)
