@@ -21,6 +21,8 @@ from harness.run.progress import Display
 from harness.run.work import Work
 from harness.server import ExternalServer, Server, ServerError
 from serving.config import ModelKind
+from serving.engine.admission import check_length
+from serving.engine.request import InvalidRequest
 from serving.processes.supervisor import ServingError, Supervisor
 from serving.tokenizer.of_stack import open_tokenizer
 from serving.tokenizer.tokenizer import Tokenizer
@@ -106,11 +108,10 @@ def check_prompts_fit(config: PlumblineConfig, work: Work, tokenizer: Tokenizer)
     for path, prompts in _all_prompts(config, work, tokenizer.vocab_size):
         for prompt in prompts:
             length = len(prompt.token_ids or tokenizer.encode(prompt.text or "", tokenizer.adds_bos))
-            if length + prompt.max_new_tokens > config.model.seq_length:
-                raise ConfigError(
-                    f"{path}: prompt {prompt.prompt_id} has {length} tokens and asks for "
-                    f"{prompt.max_new_tokens} more; model.seq_length={config.model.seq_length} must hold both"
-                )
+            try:
+                check_length(length, prompt.max_new_tokens, config.model.seq_length)
+            except InvalidRequest as error:
+                raise ConfigError(f"{path}: prompt {prompt.prompt_id}: {error}") from None
 
 
 def _all_prompts(config: PlumblineConfig, work: Work, vocab_size: int) -> Iterator[tuple[str, list[Prompt]]]:

@@ -128,10 +128,16 @@ class Unavailable(Exception):
     """No agent can take the request now: answer 503. `str()` says why."""
 
 
+# The original server's words for two refusals.
+PROMPT_EMPTY = "prompt_token_ids_empty"
+PROMPT_TOO_LONG = "prompt_out_of_range"
+
+
 class InvalidRequest(ValueError):
     """A field of the request is out of range: answer 400. `field` is this API's name, e.g. "prompt_ids"."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, kind: str = "invalid_request") -> None:
         super().__init__(message)
         self.field = field
         self.message = message
+        self.kind = kind  # snake_case, stable: for programs

@@ -56,7 +56,7 @@ async def serve(stack: StackConfig) -> None:
         shm_prefix=_secret("PLUMBLINE_SHM_PREFIX"),
     )
     if stack.serving.fake is Fake.frontend:
-        engine = FrontendFake(engine)
+        engine = FrontendFake(engine, stack.model.seq_length, tokenizer.vocab_size)
     await engine.start()
     http = App(stack, engine, tokenizer).server()
     server = await loop.create_server(http, sock=listener)

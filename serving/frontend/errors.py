@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import orjson
 
-from serving.engine.request import Cancelled, Failed, InvalidRequest, QueueFull, Unavailable
+from serving.engine.request import PROMPT_TOO_LONG, Cancelled, Failed, InvalidRequest, QueueFull, Unavailable
 
 CLIENT_LEFT = 499  # nginx's number for a client that closed first; for accounts only, nobody is left to read it
-# The original server's words for two refusals.
-PROMPT_EMPTY = "prompt_token_ids_empty"
-PROMPT_TOO_LONG = "prompt_out_of_range"
 _OPENAI_TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -38,7 +35,7 @@ def from_submit(error: QueueFull | Unavailable | InvalidRequest, fields: dict[st
         return RequestError(429, "queue_full", str(error), headers={"Retry-After": str(error.retry_after_s)})
     if isinstance(error, Unavailable):
         return RequestError(503, "unavailable", str(error), headers={"Retry-After": "1"})
-    return invalid(fields.get(error.field, error.field), error.message)
+    return invalid(fields.get(error.field, error.field), error.message, error.kind)
 
 
 def from_ending(ending: Failed | Cancelled) -> RequestError:

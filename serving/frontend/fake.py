@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from serving.engine.admission import check_request
 from serving.engine.request import Cancelled, Event, Failed, Finished, GenerationRequest, Timings, Token
 from serving.fake import fake_token
 from serving.frontend.engine_port import EnginePort
@@ -20,8 +21,10 @@ class FrontendFake:
 
     state = ("ready", "serving.fake=frontend")
 
-    def __init__(self, engine: EnginePort) -> None:
+    def __init__(self, engine: EnginePort, seq_length: int, vocab_size: int) -> None:
         self._engine = engine
+        self._seq_length = seq_length
+        self._vocab_size = vocab_size
         self._running: dict[str, Event | None] = {}  # request → how it shall end early
 
     @property
@@ -40,6 +43,7 @@ class FrontendFake:
         await self._engine.stop()
 
     def submit(self, request: GenerationRequest) -> AsyncIterator[list[Event]]:
+        check_request(request, self._seq_length, self._vocab_size, has_logits=False)
         self._running[request.request_id] = None
         return self._answer(request)
 

@@ -1,130 +1,100 @@
-"""Typed reading of a JSON object that a client sent, each complaint naming the field. Knows no protocol."""
+"""What request fields may hold, as pydantic types, and its complaints in our words: field, value, what is allowed."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from serving.frontend.errors import RequestError, invalid
 
-_WORDS = {"true": True, "false": False}
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+_NOT_ALLOWED = "not_allowed"
+_SHOWN_CHARS = 40
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object. Raises RequestError 400."""
+@dataclass(frozen=True)
+class Allowed:
+    """In Annotated: says what is allowed, whatever is wrong and however deep inside the value."""
+
+    text: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(handler(source), _NOT_ALLOWED, custom_error_message=self.text)
+
+
+@dataclass(frozen=True)
+class Only:
+    """In Annotated: a field that we do not support, so its one value is the one that asks for nothing."""
+
+    neutral: Any
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def _check(self, value: Any) -> Any:
+        if value != self.neutral:
+            raise PydanticCustomError(_NOT_ALLOWED, "{only} or absent: not supported", {"only": shown(self.neutral)})
+        return value
+
+
+Flag = Annotated[bool, Allowed("true or false")]
+Number = Annotated[float, Allowed("a number")]
+Integer = Annotated[int, Field(ge=-(2**63), lt=2**63), Allowed("an integer of at most 64 bits")]
+Text = Annotated[str, Allowed("a string")]
+_TokenIds = list[Annotated[int, Field(ge=0)]]
+TokenIds = Annotated[_TokenIds, Allowed("a list of non-negative integers")]
+Prompt = Annotated[str | _TokenIds, Allowed("a string or a list of token ids")]
+
+
+class Fields(BaseModel):
+    """A JSON object. Null is as if the field were absent; a field that we do not know is ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True)  # frozen: a default needs no copy
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        return {key: value for key, value in content.items() if value is not None}
+
+
+FieldsT = TypeVar("FieldsT", bound=Fields)
+
+
+def wrong(field: str, message: str) -> PydanticCustomError:
+    """For a validator of a whole object: `field` of it is wrong."""
+    return PydanticCustomError("wrong", "{message}", {"field": field, "message": message})
+
+
+def parse_fields(kind: type[FieldsT], body: bytes) -> FieldsT:
+    """The body as such an object. Raises RequestError 400 for the first field that is wrong."""
     try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise invalid("body", f"not JSON: {error}", "invalid_json") from error
-    if not isinstance(content, dict):
-        raise invalid("body", f"must be a JSON object, not {_shown(content)}", "invalid_json")
-    return content
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise _refusal(error.errors(include_url=False)[0]) from None
 
 
-class Fields:
-    """One JSON object; absent and null fields take the default.
-
-    `lenient` accepts booleans and numbers written as strings ("True", "0.8"), as the contest's clients send them.
-    """
-
-    def __init__(self, content: Mapping[str, Any], prefix: str = "", *, lenient: bool = False) -> None:
-        self._content = content
-        self._prefix = prefix
-        self._lenient = lenient
-
-    def name(self, key: str) -> str:
-        """The field's full name, for messages."""
-        return self._prefix + key
-
-    def raw(self, key: str) -> Any:
-        """The value as sent, None if absent."""
-        return self._content.get(key)
-
-    def sub(self, key: str) -> Fields | None:
-        """A nested object, None if absent."""
-        value = self.raw(key)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise self.wrong(key, "an object")
-        return Fields(value, f"{self.name(key)}.", lenient=self._lenient)
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self.raw(key)
-        if value is None:
-            return default
-        if self._lenient and isinstance(value, str):
-            value = _WORDS.get(value.strip().lower())
-        if not isinstance(value, bool):
-            raise self.wrong(key, "true or false")
-        return value
-
-    def integer(self, key: str, low: int, high: int = INT64_MAX) -> int | None:
-        value = self.raw(key)
-        if value is None:
-            return None
-        if self._lenient and isinstance(value, str):
-            try:
-                value = int(value)
-            except ValueError:
-                raise self.wrong(key, "an integer") from None
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.wrong(key, "an integer")
-        if not low <= value <= high:
-            raise self.wrong(key, f"≥ {low}" if high == INT64_MAX else f"between {low} and {high}")
-        return value
-
-    def number(self, key: str, default: float, low: float, high: float = math.inf) -> float:
-        value = self.raw(key)
-        if value is None:
-            return default
-        if self._lenient and isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                raise self.wrong(key, "a number") from None
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self.wrong(key, "a number")
-        if not low <= value <= high:
-            raise self.wrong(key, f"≥ {low:g}" if high == math.inf else f"between {low:g} and {high:g}")
-        return float(value)
-
-    def text(self, key: str) -> str | None:
-        value = self.raw(key)
-        if value is not None and not isinstance(value, str):
-            raise self.wrong(key, "a string")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """One string or a list of strings; empty ones are refused."""
-        value = self.raw(key)
-        if value is None:
-            return ()
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list) or not all(isinstance(item, str) and item for item in items):
-            raise self.wrong(key, "a non-empty string or a list of such")
-        return tuple(items)
-
-    def integers(self, key: str) -> list[int] | None:
-        value = self.raw(key)
-        if value is not None and not is_integers(value):
-            raise self.wrong(key, "a list of non-negative integers")
-        return None if value is None else list(value)
-
-    def wrong(self, key: str, allowed: str) -> RequestError:
-        """What was sent and what is allowed."""
-        return invalid(self.name(key), f"{_shown(self.raw(key))} is not allowed: must be {allowed}")
-
-
-def is_integers(value: object) -> bool:
-    """Whether it is a list of integers ≥ 0 (booleans are none)."""
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
-
-
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """In JSON's spelling, cut short."""
     text = orjson.dumps(value).decode()
-    return text if len(text) <= 40 else text[:40] + "…"
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+
+
+def _refusal(problem: ErrorDetails) -> RequestError:
+    kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
+    if kind == "json_invalid":
+        return invalid("body", f"not JSON: {context['error']}", "invalid_json")
+    path = [*problem["loc"], context["field"]] if kind == "wrong" else problem["loc"]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
+    if not field:
+        return invalid("body", f"must be a JSON object, not {shown(value)}", "invalid_json")
+    if kind == "missing":
+        return invalid(field, "missing")
+    if kind in ("model_type", _NOT_ALLOWED):
+        allowed = "an object" if kind == "model_type" else problem["msg"]
+        return invalid(field, f"{shown(value)} is not allowed: must be {allowed}")
+    return invalid(field, problem["msg"])

@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from serving.engine.request import Capture
-from serving.frontend.errors import invalid
-from serving.frontend.fields import Fields
+from serving.frontend.fields import Allowed, Fields, Flag, Integer, Number, Text, TokenIds, wrong
 
-MAX_STOP_STRINGS = 16
-MAX_STOP_CHARS = 256
+# Each stop string is searched for in every token's text, so they are bounded in number and length.
+_MAX_STOPS = 16
+_MAX_STOP_CHARS = 256
+Stops = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARS)]],
+    Field(max_length=_MAX_STOPS),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Allowed(f"a non-empty string or a list of such, at most {_MAX_STOPS} of at most {_MAX_STOP_CHARS} characters"),
+]
 
 
-@dataclass(slots=True)
-class Extension:
+class Extension(Fields):
     """The "plumbline" object of a request: what our own harness may ask for in either protocol."""
 
-    capture: Capture | None = None
-    forced_ids: list[int] | None = None
-    timings: bool = False  # server timings in the last piece of the reply
+    prompt_id: Text | None = None
+    every: Integer | None = None
+    positions: TokenIds | None = None
+    forced_ids: TokenIds | None = None
+    timings: Flag = False  # server timings in the last piece of the reply
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unknown_is_refused(cls, content: Any) -> Any:
+        if isinstance(content, dict) and (unknown := content.keys() - cls.model_fields):
+            raise wrong(min(unknown), f"unknown; known are {', '.join(cls.model_fields)}")
+        return content
+
+    @model_validator(mode="after")
+    def _rows_have_a_name(self) -> Extension:
+        if self.prompt_id is None and (self.every is not None or self.positions is not None):
+            raise wrong("prompt_id", "needed to capture logits with every or positions")
+        return self
+
+    @property
+    def capture(self) -> Capture | None:
+        """Which logits rows to keep, None for none."""
+        if self.prompt_id is None:
+            return None
+        return Capture(self.prompt_id, self.every or 0, tuple(self.positions or ()))
+
+
+class Sampling(Fields):
+    """The fields that both protocols have, under the same names. Ranges are the engine's to check."""
+
+    temperature: Number = 1.0
+    top_k: Integer = 0
+    top_p: Number = 1.0
+    repetition_penalty: Number = 1.0
+    seed: Integer | None = None
+    ignore_eos: Flag = False
+    stop: Stops | None = None
+    plumbline: Extension = Extension()
 
 
 @dataclass(slots=True)
@@ -40,35 +84,6 @@ class Generation:
     seed: int | None = None
     ignore_eos: bool = False
     top_logprobs: int | None = None
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     stop_token_ids: tuple[int, ...] = ()
     extension: Extension = field(default_factory=Extension)
-
-
-def read_stop(fields: Fields) -> tuple[str, ...]:
-    """Stop strings, bounded in number and length: each is searched for in every token's text."""
-    stop = fields.texts("stop")
-    if len(stop) > MAX_STOP_STRINGS or any(len(text) > MAX_STOP_CHARS for text in stop):
-        allowed = f"at most {MAX_STOP_STRINGS} strings of at most {MAX_STOP_CHARS} characters"
-        raise invalid(fields.name("stop"), f"must be {allowed}")
-    return stop
-
-
-_EXTENSION_KEYS = ("prompt_id", "every", "positions", "forced_ids", "timings")
-
-
-def read_extension(fields: Fields) -> Extension:
-    """{"plumbline": {"prompt_id", "every", "positions", "forced_ids", "timings"}}; a name we do not know is refused."""
-    sub = fields.sub("plumbline")
-    if sub is None:
-        return Extension()
-    for key in fields.raw("plumbline"):
-        if key not in _EXTENSION_KEYS:
-            raise invalid(sub.name(key), f"unknown; known are {', '.join(_EXTENSION_KEYS)}")
-    prompt_id = sub.text("prompt_id")
-    every = sub.integer("every", 0)
-    positions = sub.integers("positions")
-    if prompt_id is None and (every is not None or positions is not None):
-        raise invalid(sub.name("prompt_id"), "needed to capture logits with every or positions")
-    capture = None if prompt_id is None else Capture(prompt_id, every or 0, tuple(positions or ()))
-    return Extension(capture, sub.integers("forced_ids"), sub.flag("timings", False))

@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from serving.frontend.errors import invalid
-from serving.frontend.fields import INT64_MIN, Fields, is_integers, parse_object
-from serving.frontend.generation import Generation, read_extension, read_stop
+from pydantic import BeforeValidator, model_validator
+
+from serving.frontend.fields import Allowed, Fields, Flag, Integer, Prompt, parse_fields
+from serving.frontend.generation import Generation, Sampling
 
 DEFAULT_MAX_NEW_TOKENS = 300
-DEFAULT_TOP_K = 3
+_WORDS = {"true": True, "false": False}
+
+
+def _unquoted(value: Any) -> Any:
+    """The contest's clients write booleans and numbers as strings too: "True", "0.8"."""
+    if not isinstance(value, str):
+        return value
+    if (word := value.strip().lower()) in _WORDS:
+        return _WORDS[word]
+    for number in (int, float):
+        try:
+            return number(value)
+        except ValueError:
+            continue
+    return value
+
+
+class _Parameters(Sampling):
+    """Those that the original took but never used are ignored."""
+
+    return_protocol: Annotated[Literal["sse"], Allowed('"sse"')] = "sse"
+    do_sample: Flag = True
+    max_new_tokens: Integer | None = None
+    top_k: Integer = 3
+    return_full_text: Flag = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unquote(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        return {key: value if key == "stop" else _unquoted(value) for key, value in content.items()}
+
+
+class _Body(Fields):
+    inputs: Prompt
+    parameters: _Parameters = _Parameters()
+    stream: Annotated[Flag, BeforeValidator(_unquoted)] = False
 
 
 @dataclass(slots=True)
@@ -22,38 +61,23 @@ class JudgeRequest:
 
 
 def parse(body: bytes, stream: bool | None) -> JudgeRequest:
-    """`stream` None: the request's own field decides, false if absent. Raises RequestError 400.
-
-    Booleans and numbers may come as strings. Parameters that the original took but never used are ignored.
-    """
-    content = Fields(parse_object(body), lenient=True)
-    inputs = content.raw("inputs")
-    if inputs is None:
-        raise invalid("inputs", "missing")
-    if not isinstance(inputs, str) and not is_integers(inputs):
-        raise content.wrong("inputs", "a string or a list of token ids")
-    parameters = content.sub("parameters") or Fields({}, "parameters.")
-    protocol = parameters.text("return_protocol")
-    if protocol not in (None, "sse"):
-        raise parameters.wrong("return_protocol", '"sse"')
-    do_sample = parameters.flag("do_sample", True)
-    top_k = parameters.integer("top_k", 0)
-    temperature = parameters.number("temperature", 1.0, 0.0, 100.0)
+    """`stream` None: the request's own field decides, false if absent. Raises RequestError 400."""
+    content = parse_fields(_Body, body)
+    parameters = content.parameters
     generation = Generation(
-        prompt=inputs,
+        prompt=content.inputs,
         prompt_field="inputs",
-        max_field=parameters.name("max_new_tokens"),
+        max_field="parameters.max_new_tokens",
         field_prefix="parameters.",
-        max_new_tokens=parameters.integer("max_new_tokens", 1),
+        max_new_tokens=parameters.max_new_tokens,
         default_max_new_tokens=DEFAULT_MAX_NEW_TOKENS,
-        temperature=temperature if do_sample else 0.0,
-        top_k=DEFAULT_TOP_K if top_k is None else top_k,
-        top_p=parameters.number("top_p", 1.0, 0.0, 1.0),
-        repetition_penalty=parameters.number("repetition_penalty", 1.0, 0.01, 100.0),
-        seed=parameters.integer("seed", INT64_MIN),
-        ignore_eos=parameters.flag("ignore_eos", False),
-        stop=read_stop(parameters),
-        extension=read_extension(parameters),
+        temperature=parameters.temperature if parameters.do_sample else 0.0,
+        top_k=parameters.top_k,
+        top_p=parameters.top_p,
+        repetition_penalty=parameters.repetition_penalty,
+        seed=parameters.seed,
+        ignore_eos=parameters.ignore_eos,
+        stop=parameters.stop or (),
+        extension=parameters.plumbline,
     )
-    full_text = parameters.flag("return_full_text", True)
-    return JudgeRequest(generation, content.flag("stream", False) if stream is None else stream, full_text)
+    return JudgeRequest(generation, content.stream if stream is None else stream, parameters.return_full_text)

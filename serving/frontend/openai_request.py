@@ -2,31 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from serving.frontend.errors import RequestError, invalid
-from serving.frontend.fields import INT64_MIN, Fields, is_integers, parse_object
-from serving.frontend.generation import Generation, read_extension, read_stop
+from serving.frontend.fields import (
+    Allowed,
+    Fields,
+    Flag,
+    Integer,
+    Only,
+    Prompt,
+    Text,
+    TokenIds,
+    parse_fields,
+    wrong,
+)
+from serving.frontend.generation import Generation, Sampling
 from serving.tokenizer.chat import ChatTemplate, ChatTemplateError
 
 DEFAULT_MAX_TOKENS = 16  # of /v1/completions
-# What we cannot do is refused unless it asks for nothing; what we have never heard of is ignored, as servers do.
-_NEUTRAL: dict[str, tuple[object, ...]] = {
-    "n": (1,),
-    "best_of": (1,),
-    "echo": (False,),
-    "suffix": ("",),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
-    "min_p": (0,),
-    "use_beam_search": (False,),
-    "tools": ([],),
-    "functions": ([],),
-    "response_format": ({"type": "text"},),
-}
+
+
+class _StreamOptions(Fields):
+    include_usage: Flag = False
+    continuous_usage_stats: Flag = False
+
+
+class _Body(Sampling):
+    """What both kinds have. What we cannot do is refused unless it asks for nothing."""
+
+    model: Text | None = None
+    max_tokens: Integer | None = None
+    min_tokens: Integer = 0
+    stop_token_ids: TokenIds | None = None
+    return_token_ids: Flag = False
+    stream: Flag = False
+    stream_options: _StreamOptions = _StreamOptions()
+    n: Annotated[Any, Only(1)] = None
+    best_of: Annotated[Any, Only(1)] = None
+    echo: Annotated[Any, Only(False)] = None
+    suffix: Annotated[Any, Only("")] = None
+    presence_penalty: Annotated[Any, Only(0)] = None
+    frequency_penalty: Annotated[Any, Only(0)] = None
+    logit_bias: Annotated[Any, Only({})] = None
+    min_p: Annotated[Any, Only(0)] = None
+    use_beam_search: Annotated[Any, Only(False)] = None
+    tools: Annotated[Any, Only([])] = None
+    functions: Annotated[Any, Only([])] = None
+    response_format: Annotated[Any, Only({"type": "text"})] = None
+
+    @model_validator(mode="after")
+    def _min_tokens_need_ignore_eos(self) -> _Body:
+        if self.min_tokens and not self.ignore_eos:
+            allowed = "0 or absent, unless ignore_eos is true"
+            raise wrong("min_tokens", f"{self.min_tokens} is not allowed: must be {allowed}")
+        return self
+
+
+def _the_only_one(prompts: Any) -> Any:
+    """A list of one prompt is that prompt."""
+    alone = isinstance(prompts, list) and len(prompts) == 1 and isinstance(prompts[0], str | list)
+    return prompts[0] if alone else prompts
+
+
+class _CompletionBody(_Body):
+    prompt: Annotated[Prompt, BeforeValidator(_the_only_one)]
+    logprobs: Integer | None = None
+
+
+class _Part(Fields):
+    type: Literal["text"]
+    text: str
+
+
+def _parts(content: Any) -> Any:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+class _Message(Fields):
+    model_config = ConfigDict(extra="allow")  # templates may use more fields
+
+    role: Text
+    content: Annotated[
+        list[Annotated[_Part, Allowed('{"type": "text", "text": …}: this model reads text only')]],
+        BeforeValidator(_parts),
+    ]
+
+    def rendered_from(self) -> dict[str, Any]:
+        """As chat templates expect it."""
+        text = "".join(part.text for part in self.content)
+        return (self.model_extra or {}) | {"role": self.role, "content": text}
+
+
+class _ChatBody(_Body):
+    messages: Annotated[list[_Message], Field(min_length=1)]
+    max_completion_tokens: Integer | None = None
+    logprobs: Flag = False
+    top_logprobs: Integer = 0
+
+    @model_validator(mode="after")
+    def _top_logprobs_need_logprobs(self) -> _ChatBody:
+        if self.top_logprobs and not self.logprobs:
+            raise wrong("top_logprobs", "needs logprobs: true")
+        return self
 
 
 @dataclass(slots=True)
@@ -43,115 +124,66 @@ class OpenAiRequest:
 
 def parse_completion(body: bytes, model: str) -> OpenAiRequest:
     """POST /v1/completions. Raises RequestError 400, or 404 for a model that is not `model`."""
-    fields = _open(body, model)
-    max_tokens = fields.integer("max_tokens", 1)
-    generation = _generation(fields, _prompt(fields), "prompt", "max_tokens", max_tokens)
+    content = parse_fields(_CompletionBody, body)
+    _check_model(content, model)
+    generation = _generation(content, content.prompt, "prompt", "max_tokens", content.max_tokens)
     generation.default_max_new_tokens = DEFAULT_MAX_TOKENS
-    generation.top_logprobs = fields.integer("logprobs", 0)
-    return _request(fields, generation, is_chat=False)
+    generation.top_logprobs = content.logprobs
+    return _request(content, generation)
 
 
 def parse_chat(body: bytes, model: str, template: ChatTemplate | None) -> OpenAiRequest:
     """POST /v1/chat/completions. Raises RequestError 400, or 404 for a model that is not `model`."""
-    fields = _open(body, model)
+    content = parse_fields(_ChatBody, body)
+    _check_model(content, model)
     if template is None:
         raise invalid("messages", f"model {model!r} has no chat template: use /v1/completions")
     try:
-        prompt = template.render(_messages(fields))
+        prompt = template.render([message.rendered_from() for message in content.messages])
     except ChatTemplateError as error:
         raise invalid("messages", str(error)) from error
-    max_field = "max_tokens" if fields.raw("max_completion_tokens") is None else "max_completion_tokens"
-    generation = _generation(fields, prompt, "messages", max_field, fields.integer(max_field, 1))
+    max_field, max_tokens = "max_tokens", content.max_tokens
+    if content.max_completion_tokens is not None:
+        max_field, max_tokens = "max_completion_tokens", content.max_completion_tokens
+    generation = _generation(content, prompt, "messages", max_field, max_tokens)
     generation.is_chat = True
     generation.logprobs_field = "top_logprobs"
-    top_logprobs = fields.integer("top_logprobs", 0)
-    if fields.flag("logprobs", False):
-        generation.top_logprobs = top_logprobs or 0
-    elif top_logprobs:
-        raise invalid("top_logprobs", "needs logprobs: true")
-    return _request(fields, generation, is_chat=True)
+    generation.top_logprobs = content.top_logprobs if content.logprobs else None
+    return _request(content, generation)
 
 
-def _open(body: bytes, model: str) -> Fields:
-    content = parse_object(body)
-    fields = Fields(content)
-    asked = fields.text("model")
-    if asked is not None and asked != model:
-        message = f"model: {asked!r} is not served here; {model!r} is"
+def _check_model(content: _Body, model: str) -> None:
+    if content.model is not None and content.model != model:
+        message = f"model: {content.model!r} is not served here; {model!r} is"
         raise RequestError(404, "model_not_found", message, field="model")
-    for key, neutral in _NEUTRAL.items():
-        value = content.get(key)
-        if value is not None and value not in neutral:
-            raise fields.wrong(key, f"{neutral[0]!r} or absent: not supported")
-    return fields
-
-
-def _prompt(fields: Fields) -> str | list[int]:
-    prompt = fields.raw("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1 and not is_integers(prompt):
-        prompt = prompt[0]  # a list of one prompt
-    if prompt is None:
-        raise invalid("prompt", "missing")
-    if not isinstance(prompt, str) and not is_integers(prompt):
-        raise fields.wrong("prompt", "a string or a list of token ids (one prompt per request)")
-    return prompt  # type: ignore[no-any-return]  # just checked
-
-
-def _messages(fields: Fields) -> list[dict[str, Any]]:
-    messages = fields.raw("messages")
-    if not isinstance(messages, list) or not messages:
-        raise fields.wrong("messages", "a non-empty list of messages")
-    return [_message(f"messages[{i}]", message) for i, message in enumerate(messages)]
-
-
-def _message(name: str, message: object) -> dict[str, Any]:
-    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        raise invalid(name, "must be an object with a role")
-    content = message.get("content")
-    if isinstance(content, list):
-        content = "".join(_part(f"{name}.content[{i}]", part) for i, part in enumerate(content))
-    if not isinstance(content, str):
-        raise invalid(f"{name}.content", "must be a string or a list of text parts")
-    return message | {"content": content}
-
-
-def _part(name: str, part: object) -> str:
-    if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-        raise invalid(name, 'must be {"type": "text", "text": …}: this model reads text only')
-    return str(part["text"])
 
 
 def _generation(
-    fields: Fields, prompt: str | list[int], prompt_field: str, max_field: str, max_tokens: int | None
+    content: _Body, prompt: str | list[int], prompt_field: str, max_field: str, max_tokens: int | None
 ) -> Generation:
-    top_k = fields.integer("top_k", -1)
-    ignore_eos = fields.flag("ignore_eos", False)
-    if fields.integer("min_tokens", 0) and not ignore_eos:
-        raise fields.wrong("min_tokens", "0 or absent, unless ignore_eos is true")
     return Generation(
         prompt=prompt,
         prompt_field=prompt_field,
         max_field=max_field,
         max_new_tokens=max_tokens,
-        temperature=fields.number("temperature", 1.0, 0.0, 100.0),
-        top_k=max(top_k or 0, 0),
-        top_p=fields.number("top_p", 1.0, 0.0, 1.0),
-        repetition_penalty=fields.number("repetition_penalty", 1.0, 0.01, 100.0),
-        seed=fields.integer("seed", INT64_MIN),
-        ignore_eos=ignore_eos,
-        stop=read_stop(fields),
-        stop_token_ids=tuple(fields.integers("stop_token_ids") or ()),
-        extension=read_extension(fields),
+        temperature=content.temperature,
+        top_k=0 if content.top_k == -1 else content.top_k,
+        top_p=content.top_p,
+        repetition_penalty=content.repetition_penalty,
+        seed=content.seed,
+        ignore_eos=content.ignore_eos,
+        stop=content.stop or (),
+        stop_token_ids=tuple(content.stop_token_ids or ()),
+        extension=content.plumbline,
     )
 
 
-def _request(fields: Fields, generation: Generation, *, is_chat: bool) -> OpenAiRequest:
-    options = fields.sub("stream_options") or Fields({})
+def _request(content: _Body, generation: Generation) -> OpenAiRequest:
     return OpenAiRequest(
         generation,
-        is_chat,
-        stream=fields.flag("stream", False),
-        include_usage=options.flag("include_usage", False),
-        continuous_usage=options.flag("continuous_usage_stats", False),
-        return_token_ids=fields.flag("return_token_ids", False),
+        is_chat=generation.is_chat,
+        stream=content.stream,
+        include_usage=content.stream_options.include_usage,
+        continuous_usage=content.stream_options.continuous_usage_stats,
+        return_token_ids=content.return_token_ids,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from serving.engine.request import GenerationRequest, SamplingParams
-from serving.frontend.errors import PROMPT_EMPTY, PROMPT_TOO_LONG, invalid
 from serving.frontend.generation import Generation
 from serving.tokenizer.tokenizer import Tokenizer
 
@@ -31,23 +30,13 @@ async def encode_aside(tokenizer: Tokenizer, generation: Generation) -> list[int
 def engine_request(
     generation: Generation, request_id: str, prompt_ids: list[int], tokenizer: Tokenizer, seq_length: int
 ) -> GenerationRequest:
-    """The engine's request. Raises RequestError 400 if the prompt is empty or leaves no room in the context."""
-    if not prompt_ids:
-        raise invalid(generation.prompt_field, "the prompt has no tokens", PROMPT_EMPTY)
-    room = seq_length - len(prompt_ids)
-    if room < 1:
-        message = f"the prompt has {len(prompt_ids)} tokens, but model.seq_length is {seq_length}, output included"
-        raise invalid(generation.prompt_field, message, PROMPT_TOO_LONG)
+    """The engine's request. Whether it can be served is for the engine to say."""
     extension = generation.extension
     max_new_tokens = generation.max_new_tokens
     if max_new_tokens is None:
-        default = generation.default_max_new_tokens
+        room = seq_length - len(prompt_ids)
+        default = len(extension.forced_ids) if extension.forced_ids else generation.default_max_new_tokens
         max_new_tokens = room if default is None else min(default, room)
-        if extension.forced_ids:
-            max_new_tokens = min(len(extension.forced_ids), room)
-    if max_new_tokens > room:
-        message = f"{max_new_tokens} with a prompt of {len(prompt_ids)} tokens exceeds model.seq_length {seq_length}"
-        raise invalid(generation.max_field, message)
     sampling = SamplingParams(
         max_new_tokens=max_new_tokens,
         temperature=generation.temperature,

@@ -12,6 +12,7 @@ from serving.frontend.judge_reply import JudgeReply
 from serving.frontend.judge_request import JudgeRequest
 from serving.frontend.output_text import OutputText
 from serving.tokenizer.bytes import EOS_ID, ByteTokenizer
+from tests.support.admission import admit
 
 TOKENIZER = ByteTokenizer()
 TIMINGS = Timings(submitted_ns=1, scheduled_ns=1_000_001, first_token_ns=3_000_001, ended_ns=7_500_001)
@@ -87,19 +88,36 @@ def test_the_extension() -> None:
         ({"inputs": 5}, "inputs", "5 is not allowed: must be a string or a list of token ids"),
         ({"inputs": [-1]}, "inputs", "[-1] is not allowed"),
         ({"inputs": "x", "parameters": []}, "parameters", "[] is not allowed: must be an object"),
-        ({"inputs": "x", "parameters": {"max_new_tokens": 0}}, "parameters.max_new_tokens", "must be ≥ 1"),
+        ({"inputs": "x", "parameters": {"max_new_tokens": 0}}, "parameters.max_new_tokens", "1 to 63 are allowed"),
         ({"inputs": "x", "parameters": {"max_new_tokens": "ten"}}, "parameters.max_new_tokens", "an integer"),
-        ({"inputs": "x", "parameters": {"do_sample": "maybe"}}, "parameters.do_sample", "true or false"),
-        ({"inputs": "x", "parameters": {"top_p": 1.5}}, "parameters.top_p", "between 0 and 1"),
+        (
+            {"inputs": "x", "parameters": {"do_sample": "maybe"}},
+            "parameters.do_sample",
+            '"maybe" is not allowed: must be true or false',
+        ),
+        ({"inputs": "x", "parameters": {"do_sample": 1}}, "parameters.do_sample", "1 is not allowed"),
+        ({"inputs": "x", "parameters": {"max_new_tokens": True}}, "parameters.max_new_tokens", "true is not allowed"),
+        ({"inputs": "x", "parameters": {"seed": 2**63}}, "parameters.seed", "an integer of at most 64 bits"),
+        ({"inputs": "x", "parameters": {"repetition_penalty": 0}}, "parameters.repetition_penalty", "0.01 to 100"),
+        ({"inputs": "x" * 64}, "inputs", "at most 63 are allowed"),
+        (
+            {"inputs": "x", "parameters": {"top_p": 1.5}},
+            "parameters.top_p",
+            "1.5 is out of range: more than 0, at most 1",
+        ),
         ({"inputs": "x", "parameters": {"return_protocol": "grpc"}}, "parameters.return_protocol", '"sse"'),
         ({"inputs": "x", "parameters": {"stop": [""]}}, "parameters.stop", "non-empty string"),
-        ({"inputs": "x", "parameters": {"plumbline": {"evry": 1}}}, "parameters.plumbline.evry", "unknown; known are"),
+        (
+            {"inputs": "x", "parameters": {"plumbline": {"evry": None}}},
+            "parameters.plumbline.evry",
+            "unknown; known are",
+        ),
         ({"inputs": "x", "parameters": {"plumbline": {"every": 1}}}, "parameters.plumbline.prompt_id", "needed"),
     ],
 )
 def test_a_bad_field_is_named(body: dict[str, Any], field: str, message: str) -> None:
     with pytest.raises(RequestError) as caught:
-        parsed(**body)
+        admit(parsed(**body).generation)
     error = caught.value
     assert (error.status, error.field) == (400, field)
     assert message in error.message

@@ -12,6 +12,7 @@ from serving.frontend.openai_reply import OpenAiReply
 from serving.frontend.openai_request import OpenAiRequest
 from serving.frontend.output_text import OutputText
 from serving.tokenizer.bytes import EOS_ID, ByteTokenizer
+from tests.support.admission import admit
 
 TOKENIZER = ByteTokenizer()
 TIMINGS = Timings(submitted_ns=1, scheduled_ns=1_000_001, first_token_ns=3_000_001, ended_ns=7_500_001)
@@ -90,6 +91,10 @@ def test_what_vllm_s_clients_send_besides_is_understood_or_ignored() -> None:
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"max_tokens": "5"}, "max_tokens"),
         ({"temperature": -1}, "temperature"),
+        ({"temperature": 101}, "temperature"),
+        ({"top_k": -2}, "top_k"),
+        ({"logprobs": 21}, "logprobs"),
+        ({"plumbline": {"positions": [1]}}, "plumbline.prompt_id"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"stop": ["x" * 257]}, "stop"),
         ({"stream": "yes"}, "stream"),
@@ -100,7 +105,7 @@ def test_what_vllm_s_clients_send_besides_is_understood_or_ignored() -> None:
 )
 def test_a_completion_s_bad_field_is_named(body: dict[str, Any], field: str) -> None:
     with pytest.raises(RequestError) as caught:
-        completion(**body)
+        admit(completion(**body).generation)
     assert (caught.value.status, caught.value.field) == (400, field)
     assert json.loads(openai_body(caught.value))["error"]["param"] == field
 
@@ -114,14 +119,27 @@ def test_a_completion_s_bad_field_is_named(body: dict[str, Any], field: str) -> 
         ({"messages": [*USER, {"role": "user", "content": None}]}, "messages[1].content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
         ({"tools": [{}]}, "tools"),
+        ({"messages": [{"role": "user", "content": {}}]}, "messages[0].content"),
+        ({"messages": [{"content": "Hi"}]}, "messages[0].role"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"max_completion_tokens": 0}, "max_completion_tokens"),
     ],
 )
 def test_a_chat_s_bad_field_is_named(body: dict[str, Any], field: str) -> None:
     with pytest.raises(RequestError) as caught:
-        chat(**body)
+        admit(chat(**body).generation)
     assert (caught.value.status, caught.value.field) == (400, field)
+
+
+def test_values_are_shown_in_json_s_spelling() -> None:
+    with pytest.raises(RequestError) as caught:
+        completion(echo=True)
+    assert caught.value.message == "echo: true is not allowed: must be false or absent: not supported"
+
+
+def test_what_asks_for_nothing_is_accepted() -> None:
+    completion(n=1, presence_penalty=0.0, echo=False, suffix="", logit_bias={}, response_format={"type": "text"})
 
 
 def test_an_unknown_model_and_a_model_without_template() -> None:
