@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from serving.engine.request import Event, Finished, Timings, Token
-from serving.frontend.errors import RequestError, from_ending, judge_body
-from serving.frontend.json_text import number, quote
+from serving.engine.request import Event, Finished, Token
+from serving.frontend.errors import from_ending
+from serving.frontend.json_text import ascii_text, dumps
 from serving.frontend.output_text import OutputText
-from serving.frontend.reply import timings_json
+from serving.frontend.reply import timings_field
 
 
 class JudgeReply:
@@ -36,11 +37,9 @@ class JudgeReply:
         self._is_special = is_special
         self._keeps = full_text
         self._timings = timings
+        self._as_dict = as_dict
         self._drop_last_text = drop_last_text
-        opening, self._close = ("{", "}") if as_dict else ("[{", "}]")
-        self._line_head = f'{{"event":"message","retry":30000,"data":{opening}"details":null,"generated_text":'
-        self._error_head = f'{{"event":"error","retry":30000,"data":{opening}"details":'
-        self._tokens: list[str] = []  # JSON of each, for the last line
+        self._tokens: list[dict[str, Any]] = []  # for the last line
         self._pieces: list[str] = []
 
     @property
@@ -56,20 +55,18 @@ class JudgeReply:
                     if self._keeps:
                         self._pieces.append(piece)
                         self._tokens.append(token)
-                    tail = f'"tokens":{token},"top_tokens":[{token}]{self._close}}}\n'
-                    lines.append(f"{self._line_head}{quote(piece)},{tail}")
+                    data = {"generated_text": token["text"], "tokens": token, "top_tokens": [token]}
+                    lines.append(self._message(data))
             elif isinstance(event, Finished):
                 if self._keeps:
-                    lines.append(f"{self._line_head}{self._whole_fields(event)}{self._close}}}\n")
+                    lines.append(self._message(self._all(event)))
                 elif self._timings:
-                    reason = self._reason(event)
-                    tail = f'"finish_reason":"{reason}"{self._timings_field(event.timings)}{self._close}}}\n'
-                    lines.append(f'{self._line_head}"",{tail}')
+                    ending = {"generated_text": "", "finish_reason": self._reason(event)}
+                    lines.append(self._message(ending | timings_field(event.timings)))
             else:
-                message = from_ending(event).message
-                tail = f'"generated_text":"","finish_reason":"predict_failed"{self._close}}}\n'
-                lines.append(f"{self._error_head}{quote(message)},{tail}")
-        return "".join(lines).encode("ascii")
+                failure = {"generated_text": "", "finish_reason": "predict_failed"}
+                lines.append(self._line("error", {"details": from_ending(event).message, **failure}))
+        return b"".join(lines)
 
     def collect(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -79,31 +76,36 @@ class JudgeReply:
                 self._tokens.append(token)
 
     def whole(self, finished: Finished) -> bytes:
-        return f'{{"generated_text":{self._whole_fields(finished)},"details":null}}\n'.encode("ascii")
+        return dumps({**self._all(finished), "details": None}) + b"\n"
 
-    def error(self, error: RequestError) -> bytes:
-        return judge_body(error)
+    def _message(self, data: dict[str, Any]) -> bytes:
+        return self._line("message", {"details": None, **data})
 
-    def _push(self, token: Token) -> tuple[str, str]:
-        """The token's piece of text, and its JSON."""
+    def _line(self, event: str, data: dict[str, Any]) -> bytes:
+        return dumps({"event": event, "retry": 30000, "data": data if self._as_dict else [data]}) + b"\n"
+
+    def _push(self, token: Token) -> tuple[str, dict[str, Any]]:
+        """The token's piece of text, and what is said about the token."""
         piece = self._text.push(token)
         if self._drop_last_text and self._text.is_cut_by_length(token):
             piece = ""
-        special = "true" if self._is_special(token.token_id) else "false"
+        token_id = token.token_id
         # the protocol's "logprob" is the raw logit
-        logit = number(token.logit)
-        return piece, f'{{"id":{token.token_id},"logprob":{logit},"special":{special},"text":{quote(piece)}}}'
+        special = self._is_special(token_id)
+        return piece, {"id": token_id, "logprob": token.logit, "special": special, "text": ascii_text(piece)}
 
-    def _whole_fields(self, finished: Finished) -> str:
+    def _all(self, finished: Finished) -> dict[str, Any]:
         first = self._tokens[0]
-        return (
-            f'{quote("".join(self._pieces))},"finish_reason":"{self._reason(finished)}",'
-            f'"generated_tokens":{self._text.num_tokens},"prefill":[{first}],"seed":0,'
-            f'"tokens":[{",".join(self._tokens)}],"top_tokens":[[{first}]]{self._timings_field(finished.timings)}'
-        )
+        fields = {
+            "generated_text": "".join(self._pieces),
+            "finish_reason": self._reason(finished),
+            "generated_tokens": self._text.num_tokens,
+            "prefill": [first],
+            "seed": 0,
+            "tokens": self._tokens,
+            "top_tokens": [[first]],
+        }
+        return fields | timings_field(finished.timings) if self._timings else fields
 
     def _reason(self, finished: Finished) -> str:
         return "stop" if self._text.stopped else finished.reason
-
-    def _timings_field(self, timings: Timings) -> str:
-        return f',"plumbline":{timings_json(timings)}' if self._timings else ""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from serving.engine.request import Cancelled, Event, Failed, Finished, Token
 from serving.frontend import logprobs
-from serving.frontend.errors import RequestError, from_ending, openai_body
-from serving.frontend.json_text import quote
+from serving.frontend.errors import from_ending, openai_body
+from serving.frontend.json_text import ascii_text, dumps
 from serving.frontend.openai_request import OpenAiRequest
 from serving.frontend.output_text import OutputText
-from serving.frontend.reply import timings_json
+from serving.frontend.reply import timings_field
 from serving.tokenizer.tokenizer import Tokenizer
 
 _REASONS = {"eos": "stop", "stop": "stop", "length": "length"}
@@ -46,16 +47,8 @@ class OpenAiReply:
         kind = "text_completion"
         if request.is_chat:
             kind = "chat.completion.chunk" if request.stream else "chat.completion"
-        created = f'"created":{created_s},"model":{quote(model)}'
-        self._head = f'{{"id":{quote(request_id)},"object":"{kind}",{created},'
-        if request.is_chat:
-            self._text_head, self._text_end = '"delta":{"content":', "}"
-            first = '"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null'
-            usage = ',"usage":null' if request.include_usage else ""
-            self._begin = f'data: {self._head}"choices":[{{"index":0,{first}}}]{usage}}}\n\n'
-        else:
-            self._text_head, self._text_end = '"text":', ""
-            self._begin = ""
+        self._head = {"id": request_id, "object": kind, "created": created_s, "model": model}
+        self._begun = not request.is_chat  # a chat stream begins with a chunk that names the role
         self._num_chars = 0
         self._tokens: list[Token] = []
         self._offsets: list[int] = []
@@ -67,16 +60,22 @@ class OpenAiReply:
 
     def stream(self, events: Sequence[Event]) -> bytes:
         self.collect(events)
-        body, self._begin = self._begin, ""
+        chunks = []
+        if not self._begun:
+            self._begun = True
+            chunks.append(self._role_chunk())
         last = events[-1]
-        if isinstance(last, Finished):
-            body += self._chunk(last) + self._usage_chunk(last) + "data: [DONE]\n\n"
-        elif self._tokens:
-            body += self._chunk(None)
-        if isinstance(last, Failed | Cancelled):
-            return body.encode("ascii") + b"data: " + openai_body(from_ending(last)) + b"\n\n"
+        finished = last if isinstance(last, Finished) else None
+        if self._tokens or finished is not None:
+            chunks.append(self._chunk(finished))
+        if finished is not None:
+            if self._request.include_usage:
+                chunks.append(_event({**self._head, "choices": [], "usage": self._usage(finished)}))
+            chunks.append(b"data: [DONE]\n\n")
+        elif isinstance(last, Failed | Cancelled):
+            chunks.append(b"data: " + openai_body(from_ending(last)) + b"\n\n")
         self._tokens, self._offsets, self._pieces = [], [], []
-        return body.encode("ascii")
+        return b"".join(chunks)
 
     def collect(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -89,53 +88,53 @@ class OpenAiReply:
                     self._num_chars += len(piece)
 
     def whole(self, finished: Finished) -> bytes:
-        text = quote("".join(self._pieces))
-        content = f'"message":{{"role":"assistant","content":{text},"refusal":null}}'
-        choice = self._choice(content if self._request.is_chat else f'"text":{text}', finished)
-        return f'{self._head}"choices":[{choice}],"usage":{self._usage(finished)}{self._extra(finished)}}}'.encode(
-            "ascii"
-        )
+        text = "".join(self._pieces)
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = self._choice({"message": message} if self._request.is_chat else {"text": text}, finished)
+        return dumps({**self._head, "choices": [choice], "usage": self._usage(finished), **self._extra(finished)})
 
-    def error(self, error: RequestError) -> bytes:
-        return openai_body(error)
+    def _role_chunk(self) -> bytes:
+        delta = {"role": "assistant", "content": ""}
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+        usage = {"usage": None} if self._request.include_usage else {}
+        return _event({**self._head, "choices": [choice], **usage})
 
-    def _chunk(self, finished: Finished | None) -> str:
-        text = f"{self._text_head}{quote(''.join(self._pieces))}{self._text_end}"
-        usage = ""
-        if self._request.continuous_usage:
-            usage = f',"usage":{self._usage(finished)}'
-        elif self._request.include_usage:
-            usage = ',"usage":null'
-        return f'data: {self._head}"choices":[{self._choice(text, finished)}]{usage}{self._extra(finished)}}}\n\n'
+    def _chunk(self, finished: Finished | None) -> bytes:
+        text = ascii_text("".join(self._pieces))
+        choice = self._choice({"delta": {"content": text}} if self._request.is_chat else {"text": text}, finished)
+        content = {**self._head, "choices": [choice]}
+        if self._request.include_usage or self._request.continuous_usage:
+            content["usage"] = self._usage(finished) if self._request.continuous_usage else None
+        return _event({**content, **self._extra(finished)})
 
-    def _choice(self, text: str, finished: Finished | None) -> str:
-        reason = "null"
+    def _choice(self, content: dict[str, Any], finished: Finished | None) -> dict[str, Any]:
+        reason = None
         if finished is not None:
-            reason = '"stop"' if self._text.stopped else f'"{_REASONS[finished.reason]}"'
-        ids = ""
+            reason = "stop" if self._text.stopped else _REASONS[finished.reason]
+        choice = {"index": 0, **content, "logprobs": self._logprobs(), "finish_reason": reason}
         if self._request.return_token_ids:
-            ids = f',"token_ids":[{",".join(str(token.token_id) for token in self._tokens)}]'
-        return f'{{"index":0,{text},"logprobs":{self._logprobs()},"finish_reason":{reason}{ids}}}'
+            choice["token_ids"] = [token.token_id for token in self._tokens]
+        return choice
 
-    def _logprobs(self) -> str:
+    def _logprobs(self) -> dict[str, Any] | None:
         if not self._wants_logprobs or not self._tokens:
-            return "null"
+            return None
         if self._request.is_chat:
-            return quote(logprobs.for_chat(self._tokens, self._tokenizer))
-        return quote(logprobs.for_completion(self._tokens, self._offsets, self._tokenizer))
+            return logprobs.for_chat(self._tokens, self._tokenizer)
+        return logprobs.for_completion(self._tokens, self._offsets, self._tokenizer)
 
-    def _usage(self, finished: Finished | None) -> str:
+    def _usage(self, finished: Finished | None) -> dict[str, Any]:
         num_prompt, num_output = self._num_prompt_tokens, self._text.num_tokens
-        cached = 0 if finished is None else finished.num_cached_tokens
-        return (
-            f'{{"prompt_tokens":{num_prompt},"completion_tokens":{num_output},"total_tokens":{num_prompt + num_output},'
-            f'"prompt_tokens_details":{{"cached_tokens":{cached}}}}}'
-        )
+        return {
+            "prompt_tokens": num_prompt,
+            "completion_tokens": num_output,
+            "total_tokens": num_prompt + num_output,
+            "prompt_tokens_details": {"cached_tokens": 0 if finished is None else finished.num_cached_tokens},
+        }
 
-    def _usage_chunk(self, finished: Finished) -> str:
-        if not self._request.include_usage:
-            return ""
-        return f'data: {self._head}"choices":[],"usage":{self._usage(finished)}}}\n\n'
+    def _extra(self, finished: Finished | None) -> dict[str, Any]:
+        return timings_field(finished.timings) if finished is not None and self._timings else {}
 
-    def _extra(self, finished: Finished | None) -> str:
-        return f',"plumbline":{timings_json(finished.timings)}' if finished is not None and self._timings else ""
+
+def _event(content: dict[str, Any]) -> bytes:
+    return b"data: " + dumps(content) + b"\n\n"

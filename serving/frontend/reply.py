@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from serving.engine.request import Event, Finished, Timings
-from serving.frontend.errors import RequestError
 
 
 class Reply(Protocol):
@@ -33,12 +32,8 @@ class Reply(Protocol):
         """The body of a reply that is not streamed."""
         ...
 
-    def error(self, error: RequestError) -> bytes:
-        """The body of a refusal, in the protocol's own shape."""
-        ...
 
-
-def timings_json(timings: Timings) -> str:
+def timings_field(timings: Timings) -> dict[str, dict[str, float]]:
     """The server timings that a request may ask for, in milliseconds."""
-    parts = (("queue_ms", timings.queue_ms), ("prefill_ms", timings.prefill_ms), ("decode_ms", timings.decode_ms))
-    return "{" + ",".join(f'"{name}":{value:.3f}' for name, value in parts) + "}"
+    parts = {"queue_ms": timings.queue_ms, "prefill_ms": timings.prefill_ms, "decode_ms": timings.decode_ms}
+    return {"plumbline": {name: round(value, 3) for name, value in parts.items()}}

@@ -1,4 +1,10 @@
-"""Incremental detokenisers: state machines over per-token tables. They know no tokenizer library."""
+"""Incremental detokenisers: state machines over per-token tables. They know no tokenizer library.
+
+Why not `tokenizers.DecodeStream` (0.22.2; on 2026-11-25, 500 lists of up to 39 random ids per vocabulary): it cannot be
+flushed, so an unfinished character at the end is lost (3 lists of SmolLM2's vocabulary, over 200 of small ones); with
+byte fallback it raised "Invalid prefix" on 147 lists; and a token took it 1.8 to 4.0 µs, ours 0.8 to 1.0 µs.
+SentencePiece files it cannot read at all.
+"""
 
 from __future__ import annotations
 
