@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from serving.config import ModelKind, ModelShape, RopeRows, StackConfig, WeightSource
+from serving.config import HttpConfig, ModelKind, ModelShape, RopeRows, StackConfig, WeightSource
 
 _CACHED_PREFILL_KINDS = (ModelKind.arithmetic,)  # models that can prefill over context already in the cache
 _NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
@@ -71,15 +71,19 @@ def _http(stack: StackConfig) -> Iterator[str]:
     http = stack.serving.http
     if not 0 <= http.port <= 65535:
         yield f"serving.http.port={http.port}: must be 0 (any free port) to 65535"
-    if not http.api_key and not _is_loopback(http.host):
-        yield f"serving.http.host={http.host}: without serving.http.api_key only a loopback address is allowed"
+    if problem := host_problem(http):
+        yield problem
 
 
-def _is_loopback(host: str) -> bool:
+def host_problem(http: HttpConfig) -> str:
+    """Why the server may not listen there, "" if it may: others could use it without a key."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        loopback = ipaddress.ip_address(http.host).is_loopback
     except ValueError:
-        return host == "localhost"
+        loopback = http.host == "localhost"
+    if http.api_key or loopback:
+        return ""
+    return f"serving.http.host={http.host}: without serving.http.api_key only a loopback address is allowed"
 
 
 def _model(stack: StackConfig) -> Iterator[str]:

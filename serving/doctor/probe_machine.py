@@ -10,7 +10,7 @@ from pathlib import Path
 from serving.config import StackConfig
 from serving.doctor.facts import MachineFacts
 from serving.memory.fit import free_ram_bytes
-from serving.processes.supervisor import ServingError, check_port_free
+from serving.processes.supervisor import ServingError, check_can_listen
 
 _CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 _CPUS = Path("/sys/devices/system/cpu")
@@ -42,7 +42,7 @@ def _free_bytes(folder: Path) -> int:
 
 def _port_error(stack: StackConfig) -> str:
     try:
-        check_port_free(stack.serving.http.host, stack.serving.http.port)
+        check_can_listen(stack.serving.http)
     except ServingError as error:
         return str(error).partition("; ")[0]
     return ""

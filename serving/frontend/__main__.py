@@ -18,8 +18,8 @@ from serving.engine.router import Engine
 from serving.frontend.app import App
 from serving.frontend.engine_port import EnginePort
 from serving.frontend.fake import FrontendFake
-from serving.frontend.listen import ListenError, open_socket, raise_file_limit
 from serving.processes import stack_file
+from serving.processes.listen import ListenError, open_socket, raise_file_limit
 from serving.processes.parent_watch import die_with_parent
 from serving.processes.status import fail, report
 from serving.tokenizer.of_stack import open_tokenizer

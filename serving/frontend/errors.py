@@ -29,6 +29,12 @@ def invalid(field: str, message: str, kind: str = "invalid_request") -> RequestE
     return RequestError(400, kind, f"{field}: {message}", field=field)
 
 
+def unknown_model(asked: str, served: str) -> RequestError:
+    """Only one model is served."""
+    message = f'model: "{asked}" is not served here; "{served}" is'
+    return RequestError(404, "model_not_found", message, field="model")
+
+
 def from_submit(error: QueueFull | Unavailable | InvalidRequest, fields: dict[str, str]) -> RequestError:
     """The engine refused: `fields` translates its field names into the client's."""
     if isinstance(error, QueueFull):

@@ -36,7 +36,7 @@ class Only:
 
     def _check(self, value: Any) -> Any:
         if value != self.neutral:
-            raise PydanticCustomError(_NOT_ALLOWED, "{only} or absent: not supported", {"only": shown(self.neutral)})
+            raise not_allowed(f"{shown(self.neutral)} or absent: not supported")
         return value
 
 
@@ -63,6 +63,11 @@ class Fields(BaseModel):
 
 
 FieldsT = TypeVar("FieldsT", bound=Fields)
+
+
+def not_allowed(allowed: str) -> PydanticCustomError:
+    """For a validator of one field: says what is allowed instead."""
+    return PydanticCustomError(_NOT_ALLOWED, "{allowed}", {"allowed": allowed})
 
 
 def wrong(field: str, message: str) -> PydanticCustomError:

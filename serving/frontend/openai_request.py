@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, model_validator
 
-from serving.frontend.errors import RequestError, invalid
+from serving.frontend.errors import invalid, unknown_model
 from serving.frontend.fields import (
     Allowed,
     Fields,
@@ -17,7 +17,9 @@ from serving.frontend.fields import (
     Prompt,
     Text,
     TokenIds,
+    not_allowed,
     parse_fields,
+    shown,
     wrong,
 )
 from serving.frontend.generation import Generation, Sampling
@@ -79,6 +81,8 @@ class _Part(Fields):
 
 
 def _parts(content: Any) -> Any:
+    if not isinstance(content, str | list):
+        raise not_allowed("a string or a list of text parts")
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
@@ -97,8 +101,14 @@ class _Message(Fields):
         return (self.model_extra or {}) | {"role": self.role, "content": text}
 
 
+def _not_empty(messages: Any) -> Any:
+    if not isinstance(messages, list) or not messages:
+        raise not_allowed("a non-empty list of messages")
+    return messages
+
+
 class _ChatBody(_Body):
-    messages: Annotated[list[_Message], Field(min_length=1)]
+    messages: Annotated[list[_Message], BeforeValidator(_not_empty)]
     max_completion_tokens: Integer | None = None
     logprobs: Flag = False
     top_logprobs: Integer = 0
@@ -137,7 +147,7 @@ def parse_chat(body: bytes, model: str, template: ChatTemplate | None) -> OpenAi
     content = parse_fields(_ChatBody, body)
     _check_model(content, model)
     if template is None:
-        raise invalid("messages", f"model {model!r} has no chat template: use /v1/completions")
+        raise invalid("messages", f"model {shown(model)} has no chat template: use /v1/completions")
     try:
         prompt = template.render([message.rendered_from() for message in content.messages])
     except ChatTemplateError as error:
@@ -154,8 +164,7 @@ def parse_chat(body: bytes, model: str, template: ChatTemplate | None) -> OpenAi
 
 def _check_model(content: _Body, model: str) -> None:
     if content.model is not None and content.model != model:
-        message = f"model: {content.model!r} is not served here; {model!r} is"
-        raise RequestError(404, "model_not_found", message, field="model")
+        raise unknown_model(content.model, model)
 
 
 def _generation(

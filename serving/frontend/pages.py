@@ -11,7 +11,7 @@ from aiohttp import web
 from serving.config import DeviceConfig, StackConfig
 from serving.frontend.accounting import Accounting
 from serving.frontend.engine_port import EnginePort
-from serving.frontend.errors import RequestError
+from serving.frontend.errors import unknown_model
 from serving.frontend.metrics import CONTENT_TYPE, Metrics
 
 
@@ -61,8 +61,7 @@ class Pages:
     def model(self, name: str) -> web.Response:
         """GET /v1/models/NAME. Raises RequestError 404."""
         if name != self._stack.model.name:
-            message = f"model: {name!r} is not served here; {self._stack.model.name!r} is"
-            raise RequestError(404, "model_not_found", message, field="model")
+            raise unknown_model(name, self._stack.model.name)
         return _json(self._model())
 
     def _model(self) -> dict[str, Any]:

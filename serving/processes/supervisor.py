@@ -5,18 +5,16 @@ It knows processes and their status lines; it knows nothing of requests, models 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import queue
 import secrets
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from serving.config import Fake, StackConfig
+from serving.config import Fake, HttpConfig, StackConfig
 from serving.processes import stack_file
 from serving.processes.child import Child, ChildEvent, end
+from serving.processes.listen import ListenError, open_socket
 from serving.processes.restarter import Restarter
 
 SHM_DIR = Path("/dev/shm")
@@ -79,7 +77,7 @@ class Supervisor:
         Raises ServingError as soon as a process fails, or after `serving.agent.start_timeout_s`.
         """
         self._stopping = False
-        check_port_free(self.stack.serving.http.host, self.stack.serving.http.port)
+        check_can_listen(self.stack.serving.http)
         listening = self._spawn("frontend", "serving.frontend", [])
         fields = self._await(listening, "listening", on_progress)
         self.url = f"http://{_authority(self.stack.serving.http.host, int(str(fields['http_port'])))}"
@@ -186,23 +184,12 @@ class Supervisor:
                 ) from None
 
 
-def check_port_free(host: str, port: int) -> None:
-    """Raise ServingError if `serving.http.port` is taken; port 0 is always free.
-
-    The front end would fail the same way a second later: this spares the user the wait for the model first.
-    """
-    if port == 0:
-        return
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServingError(
-                f"serving.http.port={port}: cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}); "
-                "choose another port, or 0 for any free one"
-            ) from None
+def check_can_listen(http: HttpConfig) -> None:
+    """Raise ServingError if the front end could not listen, now rather than after the wait for the model."""
+    try:
+        open_socket(http).close()
+    except ListenError as error:
+        raise ServingError(str(error)) from None
 
 
 def _authority(host: str, port: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from serving.tokenizer.chat import ChatTemplate, ChatTemplateError
 from serving.tokenizer.json import JsonTokenizer
 from serving.tokenizer.sentencepiece import SentencePieceTokenizer
-from serving.tokenizer.tokenizer import Tokenizer, TokenizerError
+from serving.tokenizer.tokenizer import Tokenizer, TokenizerError, tokenizer_file
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -43,14 +43,12 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def _find(path: Path) -> Path:
-    if path.is_file():
-        if path.suffix not in (".json", ".model"):
-            raise TokenizerError(f"{path}: a tokenizer is a .json or a .model file")
-        return path
-    for name in ("tokenizer.json", "tokenizer.model"):
-        if (path / name).is_file():
-            return path / name
-    raise TokenizerError(f"{path}: no tokenizer.json or tokenizer.model there")
+    file = tokenizer_file(path)
+    if file is None:
+        raise TokenizerError(f"{path}: no tokenizer.json or tokenizer.model there")
+    if file.suffix not in (".json", ".model"):
+        raise TokenizerError(f"{path}: a tokenizer is a .json or a .model file")
+    return file
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 from serving.tokenizer.chat import ChatTemplate
@@ -10,6 +11,12 @@ from serving.tokenizer.chat import ChatTemplate
 
 class TokenizerError(ValueError):
     """A tokenizer file that is missing, unreadable or of a kind we do not serve; the message is one line."""
+
+
+def tokenizer_file(path: Path) -> Path | None:
+    """The one that is loaded from a folder, or the file itself; None if there is none."""
+    candidates = (path, path / "tokenizer.json", path / "tokenizer.model")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 class Detokenizer(Protocol):

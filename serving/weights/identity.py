@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from serving.config import StackConfig, WeightSource
+from serving.tokenizer.tokenizer import tokenizer_file
 from serving.weights import hashes
 from serving.weights.folder import MANIFEST
 from serving.weights.served_folder import locate
 
 _PACKAGES = ("mindspore", "mindformers", "numpy")
-_TOKENIZERS = ("tokenizer.model", "tokenizer.json")
 _NOT_MEASURED = ("run_dir", "cache_dir")
 
 
@@ -62,8 +62,7 @@ def _hashes(stack: StackConfig) -> dict[str, str]:
     path = folder / MANIFEST
     told = json.loads(path.read_text()) if path.is_file() else {}
     weights = sorted(folder.glob("*.safetensors"))
-    tokenizers = [Path(stack.model.tokenizer)] if stack.model.tokenizer else [folder / name for name in _TOKENIZERS]
-    tokenizer = next((path for path in tokenizers if path.is_file()), None)
+    tokenizer = tokenizer_file(Path(stack.model.tokenizer or folder))
     return {
         "weights": told.get("weights", "as in the file"),
         "weights_sha256": told.get("weights_sha256") or _sha256_of(weights, cache),

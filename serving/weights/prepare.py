@@ -17,6 +17,7 @@ from pathlib import Path
 from serving.config import ModelConfig, StackConfig, WeightSource
 from serving.processes import stack_file, status
 from serving.processes.parent_watch import die_with_parent
+from serving.tokenizer.tokenizer import tokenizer_file
 from serving.weights import folder as model_folder
 from serving.weights import hashes, llama
 from serving.weights.download import gguf_from_wheel
@@ -61,7 +62,7 @@ def hugging_face_folder(model: ModelConfig, cache_dir: Path, report: Report) -> 
     missing = [name for name in ("config.json",) if not (folder / name).is_file()]
     if not any(folder.glob("*.safetensors")):
         missing.append("*.safetensors")
-    if not model.tokenizer and not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+    if not model.tokenizer and tokenizer_file(folder) is None:
         missing.append("tokenizer.json or tokenizer.model")
     if missing:
         raise ModelError(f"model.path={folder}: has no {', no '.join(missing)}")
@@ -78,8 +79,6 @@ def checkpoint_folder(stack: StackConfig, report: Report) -> Path:
     """A small folder of our own that says where the weights are, of what shape and with which hash."""
     model, cache_dir, path = stack.model, Path(stack.cache_dir), Path(stack.model.path).resolve()
     llama.check(open_files(path, model.shape, model.rope_rows), llama.tensor_shapes(model.shape))
-    if not model.tokenizer:
-        raise ModelError("model.tokenizer=: a checkpoint carries none; set it to a tokenizer.model or tokenizer.json")
     if not Path(model.tokenizer).exists():
         raise ModelError(f"model.tokenizer={model.tokenizer}: no such file")
     parts = files(path)

@@ -32,13 +32,13 @@ def test_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert refusal(tmp_path, f"serving.http.port={port}").startswith(
-            f"serving.http.port: {port} on 127.0.0.1 is in use"
+            f"serving.http.port={port}: cannot listen on 127.0.0.1:{port} (Address already in use)"
         )
 
 
 def test_a_public_address_without_a_key(tmp_path: Path) -> None:
     message = refusal(tmp_path, "serving.http.host=0.0.0.0")
-    assert message == "serving.http.host: '0.0.0.0' is not loopback: that needs a serving.http.api_key"
+    assert message == "serving.http.host=0.0.0.0: without serving.http.api_key only a loopback address is allowed"
 
 
 def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ ROOMS: dict[str, set[str]] = {
     "serving.validate": {"serving.config"},
     "serving.fake": set(),
     "serving.whole_file": set(),
-    "serving.processes": {"serving.config", "serving.whole_file"},
+    "serving.processes": {"serving.config", "serving.validate", "serving.whole_file"},
     "serving.link": {"serving.config"},
     "serving.memory": {"serving.config", "serving.link.layout", "serving.weights.served_folder"},
     "serving.tokenizer": {"serving.config", "serving.weights.served_folder"},

@@ -133,9 +133,12 @@ def test_a_chat_s_bad_field_is_named(body: dict[str, Any], field: str) -> None:
 
 
 def test_values_are_shown_in_json_s_spelling() -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(RequestError) as unsupported:
         completion(echo=True)
-    assert caught.value.message == "echo: true is not allowed: must be false or absent: not supported"
+    assert unsupported.value.message == "echo: true is not allowed: must be false or absent: not supported"
+    with pytest.raises(RequestError) as empty:
+        chat(messages=[])
+    assert empty.value.message == "messages: [] is not allowed: must be a non-empty list of messages"
 
 
 def test_what_asks_for_nothing_is_accepted() -> None:

@@ -31,6 +31,15 @@ def test_hashes_are_those_of_the_files_and_follow_them(tmp_path):
     assert other["tokenizer_sha256"] == first["tokenizer_sha256"]
 
 
+def test_the_tokenizer_that_is_loaded_is_the_one_that_is_hashed(tmp_path):
+    stack = hugging_face_stack(tmp_path)
+    first = identity(stack)["tokenizer_sha256"]
+    (tmp_path / "model" / "tokenizer.model").write_text("of another loader")
+    assert identity(stack)["tokenizer_sha256"] == first
+    stack.model.tokenizer = str(tmp_path / "model")  # a folder may be named too
+    assert identity(stack)["tokenizer_sha256"] == first
+
+
 def test_several_weight_files_have_one_hash(tmp_path):
     stack = hugging_face_stack(tmp_path)
     one = identity(stack)["weights_sha256"]
