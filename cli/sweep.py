@@ -124,7 +124,9 @@ def run_variant(place: Place, job: Job, engines: Engines, console: Console) -> f
     with contextlib.ExitStack() as held:
         if engines.local and not engines.serial:
             job = dataclasses.replace(job, config=_with_devices(job.config, place.sweep_dir, held, console))
-        result = session.run_variant(place, planned, job.config.resume, console, lambda: start_job(job, info, console))
+        result = session.run_variant(
+            place, planned, job.config.resume, console, lambda: _start_checked(place, planned, job, info, console)
+        )
     return session.objective(result, place.run_dir, job.config.sweep.objectives)
 
 

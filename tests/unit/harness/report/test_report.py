@@ -20,7 +20,7 @@ from harness.observe import steps
 from harness.report import evidence, figures, note, palette, verdict_table, write_report
 from harness.report.axis import Axis, axis, tick_text, tick_texts
 from harness.report.svg import Chart
-from harness.run_folder import ACCURACY
+from harness.run_folder import ACCURACY, STEPS
 from tests.support.report import point, run
 
 
@@ -89,7 +89,7 @@ def test_many_requests_are_thinned_and_said_to_be() -> None:
 def test_step_times_are_medians_of_the_window_s_steps(tmp_path: Path) -> None:
     times_ms = {"step": [9, 9, 9], "plan": [1, 1, 7], "forward": [5, 5, 80], "device_gap": [2, 2, 2]}
     columns = {f"{part}_ns": [ms * 1_000_000 for ms in values] for part, values in times_ms.items()}
-    steps.write(tmp_path / steps.FILE_NAME, pa.table({"kind": ["decode"] * 3, **columns}))
+    steps.write(tmp_path / STEPS, pa.table({"kind": ["decode"] * 3, **columns}))
     found = evidence.step_times(tmp_path)
     assert found == {"decode": {"plan": 1.0, "forward": 5.0}}
     assert "decode, forward: 5" in figures.step_times(found)[0].svg
