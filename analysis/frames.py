@@ -20,8 +20,6 @@ from harness.tracking.store import default_uri
 from harness.tracking.tracked_run import flatten
 
 RATE = "workload.arrivals.rate"
-# Of the configuration: where things go, not what is run.
-_NOT_VARIED = ("name", "outputs_dir", "tracking.", "sweep.", "resume")
 _COPIES = {LATEST, "mlartifacts"}  # the newest run by another name, and what MLflow keeps
 # What a point's own figures do not say.
 _OF_THE_RUN: tuple[str, ...] = ("verdict", "accuracy_status", "complete", "config_digest")
@@ -74,8 +72,7 @@ def config_keys(frame: pd.DataFrame) -> list[str]:
 
 def differing(frame: pd.DataFrame) -> list[str]:
     """The configuration keys whose values are not the same in all rows: what a sweep varied."""
-    keys = [key for key in config_keys(frame) if not key.startswith(_NOT_VARIED)]
-    return [key for key in keys if frame[key].nunique(dropna=False) > 1]
+    return [key for key in config_keys(frame) if frame[key].nunique(dropna=False) > 1]
 
 
 def _run_files(outputs: Path) -> Iterator[Path]:

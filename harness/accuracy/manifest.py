@@ -13,7 +13,6 @@ from harness.accuracy.errors import UnusableInput
 from harness.run_folder import MANIFEST
 
 SAME = {"weights_sha256": "weights", "tokenizer_sha256": "tokenizer"}  # without these equal, no rows can agree
-_NAMES = ("method", "model", "dtype", "device")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -42,8 +41,3 @@ def unlike(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key, what in SAME.items()
         if base.get(key) and new.get(key) and base[key] != new[key]
     ]
-
-
-def in_words(manifest: Mapping[str, Any]) -> str:
-    """What made the rows, in one line."""
-    return ", ".join(str(manifest[name]) for name in _NAMES if manifest.get(name)) or "no manifest"

@@ -17,11 +17,6 @@ class Case:
     itl_ms: float
     with_peers: bool = True
 
-    @property
-    def events_per_s(self) -> float:
-        """Token events per second once all streams are up."""
-        return self.rate * self.num_tokens
-
 
 def by_rate(rate: float, duration_s: float) -> Case:
     """Short replies: 16 tokens, 50 ms to the first and 10 ms between."""

@@ -78,12 +78,6 @@ def num_requests(config: ArrivalConfig) -> int:
     return int(expected / 2) if config.process is ArrivalProcess.ramp else int(expected)
 
 
-def from_offsets(offsets_s: NDArray[np.float64], process: ArrivalProcess = ArrivalProcess.trace) -> Schedule:
-    """A schedule of given send times (ascending, seconds), e.g. for warm-up or tests."""
-    config = ArrivalConfig(process=process)
-    return _finish(config, len(offsets_s), offsets_s, float(offsets_s[-1]) if len(offsets_s) else 0.0)
-
-
 def closed_loop(count: int, concurrency: int) -> Schedule:
     """No send times: `concurrency` requests in flight until `count` are done."""
     return _finish(ArrivalConfig(process=ArrivalProcess.closed, concurrency=concurrency), count, np.empty(0), 0.0)

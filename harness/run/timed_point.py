@@ -63,11 +63,6 @@ class Point:
         """Whether requests ended in a way that a full server does not explain."""
         return any(self.metrics.requests[end] for end in (Outcome.failed, Outcome.cancelled, Outcome.lost))
 
-    @property
-    def all_finished(self) -> bool:
-        """Whether every request of a complete window finished."""
-        return self.complete and self.metrics.requests[Outcome.finished] == self.metrics.requests_total > 0
-
 
 def warm_up(workload: WorkloadConfig, source: PromptSource, server: Server, folder: Path) -> None:
     """Send the first prompts of the data set together and discard the result. Raises ServerError if one fails."""

@@ -19,7 +19,6 @@ _BY_STATUS = {
     499: CLIENT_LEFT,
     503: "unavailable",
 }
-OUTCOMES = (FINISHED, FAILED, CLIENT_LEFT, CLIENT_TOO_SLOW, *dict.fromkeys(_BY_STATUS.values()))
 
 
 class Accounting:

@@ -9,8 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# What can be stored; NumPy has no bfloat16, so those values are read as float32, which holds them exactly.
-DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": np.float32}
 _ALIGNMENT = 64  # bytes; what MindSpore's own allocator keeps, since its kernels read whole vectors
 
 Array = NDArray[Any]  # float16 or float32
@@ -21,7 +19,7 @@ class TensorInfo:
     """What is known of a tensor before it is read."""
 
     shape: tuple[int, ...]
-    dtype: str  # a key of DTYPES
+    dtype: str  # as stored: float32, float16 or bfloat16, which NumPy lacks and float32 holds exactly
 
 
 class Weights(Protocol):
