@@ -1,140 +1,109 @@
-"""Plots in one style, with the reports' colours. Every function draws on the axes it is given and returns them."""
+"""The charts of the notebooks: frames handed to the charts of the reports. Show several with `Figures([...])`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from cycler import cycler
-from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
-from harness.report.palette import FAILED, LIGHT, ORDER, PHASES
-from harness.sweep.table import natural
+from analysis.frames import RATE
+from harness import charts
+from harness.charts import NEUTRAL, Chart, Dots, Figure, Figures, Line, axis
+from harness.measure import timeline
+from harness.report import figures
+from harness.sweep.table import SweepRow, mark
 
-COLOURS = [LIGHT[name] for name in ORDER]
-_STYLE: dict[str, Any] = {
-    "axes.grid": True,
-    "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=["-", "--", ":", "-.", "-", "--", ":"]),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "figure.constrained_layout.use": True,
-    "figure.figsize": (8.0, 4.0),
-    "grid.color": "#D9DDE3",
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
+__all__ = ["Figures", "against_rate", "compared", "ecdf", "gantt", "intervals", "over_time", "sweep_rows"]
 
 
-def use_style() -> None:
-    """Make matplotlib draw as the reports do; call once per notebook."""
-    plt.style.use(_STYLE)
-
-
-def ecdf(axes: Axes, values: Mapping[str, pd.Series], label: str) -> Axes:
+def ecdf(values: Mapping[str, pd.Series], label: str) -> Figure:
     """Share of samples at or below each value, a line per name. label: of the x axis, with unit."""
-    for name, series in values.items():
-        known = np.sort(series.dropna().to_numpy())
-        if len(known):
-            axes.step(known, np.arange(1, len(known) + 1) / len(known), where="post", label=f"{name} ({len(known)})")
-    axes.set(xlabel=label, ylabel="share of samples", ylim=(0, 1.02))
-    axes.legend()
-    return axes
+    known = {name: series.dropna().to_numpy(np.float64) for name, series in values.items()}
+    counts = " / ".join(f"{len(one):,}" for one in known.values())
+    return charts.ecdf(label, label, known, f"{counts} samples")
 
 
-def against(axes: Axes, frame: pd.DataFrame, x: str, ys: Sequence[str], label: str) -> Axes:
-    """Lines of figures against a number, such as latency against rate; confidence intervals where the run has them."""
-    ordered = frame.sort_values(x)
-    for order, y in enumerate(ys):
-        axes.plot(ordered[x], ordered[y], marker="o", label=y)
-        low, high = f"{y}_ci95_low", f"{y}_ci95_high"
-        if low in ordered and high in ordered:
-            axes.fill_between(ordered[x], ordered[low], ordered[high], alpha=0.15, color=COLOURS[order % len(COLOURS)])
-    axes.set(xlabel=x, ylabel=label)
-    _from_zero(axes)
-    axes.legend()
-    return axes
+def against_rate(points: pd.DataFrame, names: Sequence[str], label: str) -> Figure:
+    """Figures of a rate sweep's points against the rate asked for, with their 95 % intervals where known."""
+    ordered = points.sort_values(RATE)
+    rates = ordered[RATE].tolist()
+    series = {}
+    for name in names:
+        low, high = (
+            ordered[key].tolist() if (key := f"{name}_ci95_{side}") in ordered else None for side in ("low", "high")
+        )
+        series[name] = Line(rates, ordered[name].tolist(), low=low, high=high)
+    known = [value for line in series.values() for side in (line.ys, line.low, line.high) for value in side or ()]
+    x = axis("requests/s asked for", rates)
+    return charts.lines(f"{label} against rate", x, axis(label, known), series, dots=True)
 
 
-def effect(axes: Axes, frame: pd.DataFrame, knob: str, metric: str) -> Axes:
-    """A figure by the values of one knob: every variant a dot, the means joined."""
-    names = sorted(frame[knob].astype(str).unique(), key=natural)
-    groups = [frame.loc[frame[knob].astype(str) == name, metric] for name in names]
-    axes.plot(range(len(names)), [group.mean() for group in groups], marker="_", markersize=18)
-    for place, group in enumerate(groups):
-        axes.plot([place] * len(group), group, "o", color=COLOURS[0], alpha=0.5)
-    axes.set(xlabel=knob, ylabel=metric, xticks=range(len(names)), xticklabels=names, xlim=(-0.5, len(names) - 0.5))
-    _from_zero(axes)
-    return axes
+def over_time(series: pd.DataFrame, metrics: Sequence[str], label: str) -> Figure:
+    """Metrics of `analysis.load_series` of one point along its window; those that are not there are left out."""
+    of_each = {metric: series[series["metric"] == metric] for metric in metrics}
+    shown = {metric: Line(one["time_s"].tolist(), one["value"].tolist()) for metric, one in of_each.items() if len(one)}
+    x, y = axis("time since the start, s", series["time_s"]), axis(label, [v for one in shown.values() for v in one.ys])
+    return charts.lines(f"{label} over time", x, y, shown)
 
 
-def pareto(axes: Axes, frame: pd.DataFrame, throughput: str, latency: str, labels: pd.Series) -> Axes:
-    """Latency against throughput: passed variants as dots, others as crosses, those that nothing beats joined."""
-    passed = frame[frame["verdict"] == "pass"]
-    failed = frame[frame["verdict"] != "pass"]
-    axes.plot(passed[throughput], passed[latency], "o", label="passed")
-    if len(failed):
-        axes.plot(failed[throughput], failed[latency], "x", color=LIGHT[FAILED], label="failed")
-    front = pareto_set(passed, throughput, latency).sort_values(throughput)
-    axes.plot(front[throughput], front[latency], color=COLOURS[0], linestyle="-", label="Pareto set")
-    for index in front.index:
-        at = (front.loc[index, throughput], front.loc[index, latency])
-        axes.annotate(str(labels.loc[index]), at, textcoords="offset points", xytext=(6, 4), fontsize=8)
-    axes.set(xlabel=throughput, ylabel=latency)
-    axes.legend()
-    return axes
-
-
-def pareto_set(frame: pd.DataFrame, throughput: str, latency: str) -> pd.DataFrame:
-    """The rows that no other beats: at least as good in throughput and latency, and better in one of them."""
-    known = frame.dropna(subset=[throughput, latency])
-    fast, late = known[throughput].to_numpy(), known[latency].to_numpy()
-    better = (fast[:, None] >= fast) & (late[:, None] <= late) & ((fast[:, None] > fast) | (late[:, None] < late))
-    found: pd.DataFrame = known[~better.any(axis=0)]
-    return found
-
-
-def gantt(axes: Axes, requests: pd.DataFrame, num_requests: int = 200) -> Axes:
-    """Queue, prefill and decode of each request, a line each; at most `num_requests`, evenly chosen."""
+def gantt(requests: pd.DataFrame) -> list[Figure]:
+    """Queue, prefill and decode of each request of one point, from `analysis.load_requests`."""
     sent = requests.dropna(subset=["sent_s"]).sort_values("sent_s")
-    keep = np.unique(np.linspace(0, len(sent) - 1, min(len(sent), num_requests)).astype(int)) if len(sent) else []
-    rows = sent.iloc[keep]
-    places = np.arange(len(rows))
-    begun = rows["first_token_s"].fillna(rows["ended_s"])
-    prefill = rows["prefill_s"].fillna(begun)
-    for name, start, end in (
-        ("queue", rows["sent_s"], prefill),
-        ("prefill", prefill, begun),
-        ("decode", begun, rows["ended_s"]),
-    ):
-        axes.barh(places, end - start, left=start, height=0.8, color=LIGHT[PHASES[name]], label=name)
-    axes.set(xlabel="time since the start, s", ylabel="requests, in order of sending", yticks=[])
-    axes.invert_yaxis()
-    axes.legend()
-    return axes
+    columns = ["index", "prompt_id", "outcome", "sent_s", "prefill_s", "first_token_s", "ended_s"]
+    sent["ended_s"] = sent["ended_s"].fillna(requests["ended_s"].max())
+    rows = sent[columns].astype(object).where(sent[columns].notna(), None).to_dict("records")
+    return figures.gantt([timeline.Phases(**{str(name): value for name, value in row.items()}) for row in rows])
 
 
-def intervals(axes: Axes, comparison: pd.DataFrame) -> Axes:
-    """Each metric's change from A to B with its interval; 0 = no difference."""
-    colours = {"faster": LIGHT["green"], "slower": LIGHT["vermillion"]}
-    columns = (comparison[name].tolist() for name in ("low", "high", "change", "verdict"))
-    for place, (low, high, change, verdict) in enumerate(zip(*columns, strict=True)):
-        hue = colours.get(verdict, LIGHT["grey"])
-        axes.plot([low, high], [place, place], color=hue, linestyle="-", linewidth=3, alpha=0.6)
-        axes.plot([change], [place], "o", color=hue)
-    axes.axvline(0, color="black", linewidth=1, linestyle="-")
-    axes.set(yticks=range(len(comparison)), yticklabels=comparison["metric"], xlabel="change from A to B")
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.invert_yaxis()
-    return axes
+def sweep_rows(sweep: pd.DataFrame, knobs: Sequence[str]) -> list[SweepRow]:
+    """The variants as the sweep's report knows them, in the frame's order, with the Pareto set and the best marked."""
+    rows = [
+        SweepRow(
+            number,
+            {knob: str(values[knob]) for knob in knobs},
+            values,
+            values["verdict"] == "pass",
+            accuracy=str(values["accuracy_status"]),
+        )
+        for number, values in enumerate(
+            {str(key): value for key, value in row.items()} for row in sweep.to_dict("records")
+        )
+    ]
+    mark(rows)
+    return rows
 
 
-def _from_zero(axes: Axes) -> None:
-    """Show the whole range from 0, so that lengths can be compared by eye."""
-    axes.set_ylim(0, axes.dataLim.y1 * 1.08 or 1)
+def intervals(comparison: pd.DataFrame) -> Figure:
+    """Each metric's change from A to B with its interval, from `analysis.compare_runs`; 0 = no difference."""
+    hues = {"faster": "green", "slower": "vermillion"}
+    percent = 100 * comparison[["low", "high", "change"]].to_numpy()
+    x = axis("change from A to B, %", percent.ravel())
+    chart = Chart(
+        "Change from A to B", x, charts.rows("", len(comparison), comparison["metric"].tolist()), 24 * len(percent)
+    )
+    chart.line([0.0, 0.0], [-0.5, len(percent) - 0.5], NEUTRAL)
+    for place, ((low, high, change), verdict) in enumerate(zip(percent.tolist(), comparison["verdict"], strict=True)):
+        hue = hues.get(verdict, NEUTRAL)
+        text = f"{verdict}: {change:+.1f} % ({low:+.1f} to {high:+.1f} %)"
+        if np.isfinite([low, high]).all():
+            chart.bar(low, high, place - 0.1, place + 0.1, hue, text)
+        if np.isfinite(change):
+            chart.points([change], [place], hue, [text])
+    legend = [*hues.items(), ("no evidence", NEUTRAL)]
+    return Figure("Change from A to B", chart.render(), "95 % intervals", legend, wide=True)
+
+
+def compared(pairs: pd.DataFrame, name: str, label: str) -> Figure:
+    """A figure of each request in B against the same in A, columns NAME_a and NAME_b; below the line B was faster."""
+    known = pairs.dropna(subset=[f"{name}_a", f"{name}_b"])
+    a, b = known[f"{name}_a"].tolist(), known[f"{name}_b"].tolist()
+    texts = [
+        f"request {index}: {one:.4g} in A, {other:.4g} in B"
+        for index, one, other in zip(known["index"], a, b, strict=True)
+    ]
+    x, y = axis(f"{label} in A", [*a, *b]), axis(f"{label} in B", [*a, *b])
+    equal = Line([0.0, x.high], [0.0, y.high], NEUTRAL)
+    return charts.scatter(
+        f"{label}, request by request", x, y, {"requests": Dots(a, b, texts, charts.colour(0))}, line=equal
+    )

@@ -11,7 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness import whole_file
 from harness.accuracy.sentence import describe
-from harness.report import evidence, figures, palette, server_figures
+from harness.charts import Figures, css
+from harness.measure import timeline
+from harness.report import accuracy_figures, figures, server_figures
 from harness.report.table import (
     FEW_SAMPLES,
     LATENCIES,
@@ -21,7 +23,7 @@ from harness.report.table import (
     requests_equation,
     throughput,
 )
-from harness.report.view import RunView, figure
+from harness.report.view import PointView, RunView, figure
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # What a reader wants to know first about a configuration.
@@ -42,16 +44,15 @@ def write_report(path: Path, view: RunView) -> None:
 def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
     """Fill a template and write the file, whole or not at all."""
     environment = _environment()
-    style = (_TEMPLATES / "style.css").read_text()
-    html = environment.get_template(template).render(palette=palette.css(), style=style, **content)
+    style = css() + (_TEMPLATES / "style.css").read_text()
+    html = environment.get_template(template).render(style=style, **content)
     whole_file.write_text(path, html)
 
 
 def run_page(view: RunView) -> dict[str, Any]:
     """What the template of a run needs."""
     params = sorted(view.params.items())
-    steps = [found for folder in _folders(view) if (found := evidence.step_times(folder))]
-    rows = evidence.accuracy_rows(view.run_dir)
+    steps = [drawn for folder in _folders(view) if (drawn := server_figures.step_parts(folder))]
     atol = view.accuracy.allclose_atol if view.accuracy else None
     return {
         "title": view.title,
@@ -62,23 +63,24 @@ def run_page(view: RunView) -> dict[str, Any]:
         "checks": _checks(view),
         "distrust": view.distrust,
         "accuracy_lines": describe(view.accuracy, view.bit_exact) if view.accuracy else [],
-        "accuracy_figures": figures.accuracy_rows(rows, atol) if rows else [],
+        "accuracy_figures": Figures(accuracy_figures.accuracy(view.run_dir, atol)),
         "statistics": [*PERCENTILES, "mean"],
         "latencies": _latencies(view),
         "few": FEW_SAMPLES if any(point.metrics.get("unsupported") for point in view.points) else "",
-        "latency_figures": figures.latency_ecdfs(view.points),
-        "rate_figures": figures.against_rate(view.points),
-        "sections": [
-            {"label": point.label, "figures": drawn}
-            for point in view.points
-            if (drawn := [*figures.over_time(point), *server_figures.over_time(point), *figures.gantt(point)])
-        ],
-        "step_figures": figures.step_times(steps[-1]) if steps else [],
+        "latency_figures": Figures(figures.latency_ecdfs(view.points)),
+        "rate_figures": Figures(figures.against_rate(view.points)),
+        "sections": [{"label": point.label, "figures": drawn} for point in view.points if (drawn := _over_time(point))],
+        "step_figures": Figures(steps[-1]) if steps else [],
         "headline_params": [(name, view.params[name]) for name in HEADLINE if view.params.get(name)],
         "params": params,
         "files": view.files,
         "ui": view.ui,
     }
+
+
+def _over_time(point: PointView) -> Figures:
+    requests = figures.gantt(timeline.phases(point.records))
+    return Figures([*figures.over_time(point), *server_figures.over_time(point), *requests])
 
 
 def _cards(view: RunView) -> list[tuple[str, str]]:

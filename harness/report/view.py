@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.accuracy import AccuracyMetrics
+from harness.charts import number
 from harness.records import RequestRecord
 from harness.report.verdict import Verdict
 
@@ -47,15 +47,3 @@ def figure(metrics: Mapping[str, object], name: str, unit: str = "", digits: int
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–"
     return number(value, digits) + (f" {unit}" if unit else "")
-
-
-def number(value: float, digits: int = 4) -> str:
-    """A number with `digits` significant digits: 0.001234, 1.234, 12.34, 1,234, 56,789."""
-    if not math.isfinite(value):
-        return str(value)
-    magnitude = len(str(int(abs(value)))) if abs(value) >= 1 else 0
-    if isinstance(value, int) or magnitude >= digits:
-        return f"{value:,.0f}"
-    if value == 0 or abs(value) < 1e-4:
-        return f"{value:.{digits - 1}g}"
-    return f"{value:.{digits - magnitude}f}" if magnitude else f"{value:.{digits}g}"

@@ -15,7 +15,7 @@ from harness import whole_file
 from harness.run_folder import SWEEP, SWEEP_TABLE
 from harness.sweep import collect
 from harness.sweep import plan as plans
-from harness.sweep.page import variant_name, write_sweep_report
+from harness.sweep.page import write_sweep_report
 from harness.sweep.table import GOALS, SweepRow
 from harness.sweep.variant import read_all
 from harness.tracking.errors import NotTracked, TrackingFailed
@@ -76,8 +76,8 @@ def _note(rows: Sequence[SweepRow]) -> str:
     for row in rows:
         if row.best_at or row.pareto:
             figures = f"{row.figure('output_tokens_per_s'):.4g} tokens/s, E2EL p50 {row.figure('e2el_ms_p50'):.4g} ms"
-            lines.append(f"- `{variant_name(row)}`: {figures}" + (" (Pareto set)" if row.pareto else ""))
-    failed = [f"- ✗ `{variant_name(row)}`: {row.reason}" for row in rows if not row.passed]
+            lines.append(f"- `{row.name}`: {figures}" + (" (Pareto set)" if row.pareto else ""))
+    failed = [f"- ✗ `{row.name}`: {row.reason}" for row in rows if not row.passed]
     return "\n".join([*lines, *([""] if failed else []), *failed])
 
 

@@ -7,6 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from harness.pareto import Estimate, pareto_set
+from harness.sweep import plan
+
 LATENCY, THROUGHPUT = "e2el_ms_p50", "output_tokens_per_s"  # of the Pareto set
 # Figures people choose by: name -> whether more is better.
 GOALS = {
@@ -20,7 +23,6 @@ GOALS = {
     "total_time_s": False,
 }
 RATE = "workload.arrivals.rate"
-TOLERANCE = 0.01  # figures whose ratio is nearer to 1 are called equal: two runs of one configuration differ by more
 
 
 @dataclass
@@ -37,29 +39,39 @@ class SweepRow:
     pareto: bool = False
     best_at: list[str] = field(default_factory=list)  # goals where no other row is better beyond the noise
 
+    @property
+    def name(self) -> str:
+        """The row by its knobs: decode=4 block_size=16."""
+        overrides = [f"{knob}={value}" for knob, value in self.knobs.items()]
+        return plan.variant_name(overrides, list(self.knobs)) or f"variant {self.number}"
+
     def figure(self, name: str) -> float:
         """A metric, NaN if unknown."""
         value = self.metrics.get(name)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
-    def interval(self, name: str) -> tuple[float, float]:
-        """The metric's 95 % interval, NaN if unknown."""
-        return self.figure(f"{name}_ci95_low"), self.figure(f"{name}_ci95_high")
+    def estimate(self, name: str) -> Estimate:
+        """A metric with its 95 % interval."""
+        return Estimate(self.figure(name), self.figure(f"{name}_ci95_low"), self.figure(f"{name}_ci95_high"))
 
 
 @dataclass(frozen=True)
 class Effect:
-    """Of one knob on one figure: its values in order, and the mean figure of the passed rows that have each."""
+    """Of one knob on one figure: by each value of the knob, in order, the figures of the passed rows that have it."""
 
     knob: str
     metric: str
-    values: list[str]
-    means: list[float]
+    groups: dict[str, list[float]]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean figure for each value."""
+        return {value: statistics.fmean(group) for value, group in self.groups.items()}
 
     @property
     def ratio(self) -> float:
         """Largest mean / smallest mean; 1 = no effect."""
-        known = [mean for mean in self.means if mean > 0]
+        known = [mean for mean in self.means.values() if mean > 0]
         return max(known) / min(known) if known else math.nan
 
 
@@ -69,39 +81,13 @@ def mark(rows: Sequence[SweepRow]) -> None:
     for name, more in GOALS.items():
         known = [row for row in passed if math.isfinite(row.figure(name))]
         if known:
-            best = (max if more else min)(known, key=lambda row: row.figure(name))
+            best = (max if more else min)(known, key=lambda row: row.figure(name)).estimate(name)
             for row in known:
-                if alike(row, best, name):
+                if row.estimate(name).ties(best):
                     row.best_at.append(name)
-    both = [row for row in passed if math.isfinite(row.figure(LATENCY)) and math.isfinite(row.figure(THROUGHPUT))]
-    for row in both:
-        row.pareto = not any(_dominates(other, row) for other in both)
-
-
-def close(a: SweepRow, b: SweepRow, name: str) -> bool:
-    """Whether a figure of two rows differs by TOLERANCE at most."""
-    one, other = a.figure(name), b.figure(name)
-    return abs(one - other) <= TOLERANCE * min(abs(one), abs(other))
-
-
-def alike(a: SweepRow, b: SweepRow, name: str) -> bool:
-    """Whether a figure of two rows differs by no more than noise: it is close, or its 95 % intervals overlap."""
-    (low, high), (other_low, other_high) = a.interval(name), b.interval(name)
-    return close(a, b, name) or (low <= other_high and other_low <= high)  # False where an interval is unknown
-
-
-def _dominates(a: SweepRow, b: SweepRow) -> bool:
-    """Whether a is better in one of both figures and no worse in the other, beyond the noise.
-
-    Being alike isn't transitive, so a must also gain more than it loses, as ratios: then no rows dominate in a circle.
-    """
-    same_latency, same_throughput = alike(a, b, LATENCY), alike(a, b, THROUGHPUT)
-    return (
-        (same_latency or a.figure(LATENCY) < b.figure(LATENCY))
-        and (same_throughput or a.figure(THROUGHPUT) > b.figure(THROUGHPUT))
-        and not (same_latency and same_throughput)
-        and a.figure(THROUGHPUT) * b.figure(LATENCY) > b.figure(THROUGHPUT) * a.figure(LATENCY)
-    )
+    in_set = pareto_set([(row.estimate(THROUGHPUT), row.estimate(LATENCY)) for row in passed])
+    for row, is_in in zip(passed, in_set, strict=True):
+        row.pareto = is_in
 
 
 def effects(rows: Sequence[SweepRow], knobs: Sequence[str], metrics: Sequence[str]) -> list[Effect]:
@@ -114,12 +100,11 @@ def effects(rows: Sequence[SweepRow], knobs: Sequence[str], metrics: Sequence[st
                 if row.passed and knob in row.knobs and math.isfinite(row.figure(metric)):
                     groups.setdefault(row.knobs[knob], []).append(row.figure(metric))
             if len(groups) > 1:
-                values = sorted(groups, key=natural)
-                found.append(Effect(knob, metric, values, [statistics.fmean(groups[value]) for value in values]))
+                found.append(Effect(knob, metric, {value: groups[value] for value in sorted(groups, key=_natural)}))
     return found
 
 
-def natural(value: str) -> tuple[int, float, str]:
+def _natural(value: str) -> tuple[int, float, str]:
     """Sorting key: numbers by size, before words."""
     try:
         return (0, float(value), "")

@@ -32,7 +32,7 @@ _OVERLAPS = """[...document.querySelectorAll('svg')].flatMap(svg => {
       && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
   }).map(u => t.textContent + ' / ' + u.textContent));
 })"""
-_CUT_CHARTS = "[...document.querySelectorAll('figure .scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+_CUT_CHARTS = "[...document.querySelectorAll('figure')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
 _TABLE = "document.querySelector('.variants').parentElement"
 _BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 _LINE = "getComputedStyle(document.querySelector('polyline')).stroke"

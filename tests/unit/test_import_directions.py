@@ -36,14 +36,18 @@ ROOMS: dict[str, set[str]] = {
     "harness.observe": {*SHARED, "harness.load.protocols"},
     "harness.measure": {*SHARED, "harness.load", "harness.observe"},
     "harness.accuracy": {*SHARED, "harness.load"},
-    "harness.report": {*SHARED, "harness.accuracy", "harness.measure", "harness.observe"},
+    "harness.charts": set(),
+    "harness.pareto": set(),
+    "harness.report": {*SHARED, "harness.charts", "harness.accuracy", "harness.measure", "harness.observe"},
     "harness.tracking": SHARED,
     "harness.run": {
         *SHARED, "harness.load", "harness.observe", "harness.measure", "harness.accuracy", "harness.report",
         "harness.tracking",
     },
     "harness.compare": {*SHARED, "harness.measure", "harness.tracking"},
-    "harness.sweep": {*SHARED, "harness.claim", "harness.report", "harness.tracking"},
+    "harness.sweep": {
+        *SHARED, "harness.charts", "harness.claim", "harness.pareto", "harness.report", "harness.tracking",
+    },
     "harness.acceptance": {*SHARED, "harness.measure", "harness.observe", "harness.run.environment"},
     "harness.judge": {*SHARED, "harness.load", "harness.measure"},
     "harness.bench": {

@@ -9,7 +9,7 @@ import pytest
 from harness.accuracy import compare_folders
 from harness.accuracy.__main__ import main
 from harness.accuracy.rows_file import write_rows
-from harness.report.evidence import accuracy_rows
+from harness.report.accuracy_figures import read_rows
 from harness.run_folder import ACCURACY
 from tests.support.captures import random_rows, write_capture
 
@@ -45,7 +45,7 @@ def test_lines_say_what_the_table_says(folders, tmp_path):
 
 def test_the_report_reads_it(folders, tmp_path):
     write_rows(tmp_path / ACCURACY, compare_folders(*folders).table)
-    seen = accuracy_rows(tmp_path)
+    seen = read_rows(tmp_path)
     assert seen["position"].tolist() == [2, 4, 5]
     assert seen["passed"].tolist() == [1, 0, 0]
     assert np.isnan(seen["max_abs_diff"][2]) and np.isnan(seen["occupancy"][2])

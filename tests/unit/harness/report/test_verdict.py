@@ -4,9 +4,10 @@ import pytest
 from rich.console import Console
 
 from harness.accuracy import compare_folders
+from harness.charts import number
 from harness.measure.metrics import Metrics, flat
 from harness.report import AccuracyStatus, PointView, RunView, judge, print_verdict
-from harness.report.view import figure, number
+from harness.report.view import figure
 from tests.support.captures import random_rows, write_capture
 
 

@@ -1,11 +1,12 @@
-"""Axes of a chart: from values to a place between 0 and 1, and round numbers to label. Pure; it draws nothing."""
+"""Axes of a chart: from values to a place between 0 and 1, and what to label. Pure; it draws nothing."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from harness.charts.labels import tick_texts
 
 _STEPS = (1, 2, 2.5, 5, 10)
 _LOG_RATIO = 50  # a positive quantity that spreads further than this is drawn on a logarithmic axis
@@ -13,20 +14,28 @@ _LOG_RATIO = 50  # a positive quantity that spreads further than this is drawn o
 
 @dataclass(frozen=True)
 class Axis:
-    """From `low` to `high`, both finite, low < high; low > 0 if it is logarithmic."""
+    """From `low` to `high`, both finite and not equal; low > 0 if it is logarithmic."""
 
     label: str  # with its unit
     low: float
     high: float
     log: bool = False
+    names: tuple[str, ...] | None = None  # of things at 0, 1, 2, …; None: of numbers
 
     def place(self, value: float) -> float:
         """0 at low, 1 at high; values outside are moved to the nearer end."""
-        value = min(max(value, self.low), self.high)
+        value = min(max(value, min(self.low, self.high)), max(self.low, self.high))
         if self.log:
             low = math.log(self.low)  # differences of logarithms: a quotient may overflow
             return (math.log(value) - low) / (math.log(self.high) - low)
         return (value - self.low) / (self.high - self.low)
+
+    def marks(self, wanted: int = 5) -> list[tuple[float, str]]:
+        """Where the axis is labelled, and how."""
+        if self.names is not None:
+            return [(float(number), name) for number, name in enumerate(self.names)]
+        ticks = self.ticks(wanted)
+        return list(zip(ticks, tick_texts(ticks), strict=True))
 
     def ticks(self, wanted: int = 5) -> list[float]:
         """Round numbers within the axis, ascending."""
@@ -41,8 +50,8 @@ class Axis:
     def _log_ticks(self, wanted: int) -> list[float]:
         exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for factors in ((1, 2, 5), (1, 3), (1,)):
-            found = [f * 10.0**e for e in exponents for f in factors]
-            inside = [value for value in found if self.low * 0.999 <= value <= self.high * 1.001]
+            ticks = [f * 10.0**e for e in exponents for f in factors]
+            inside = [value for value in ticks if self.low * 0.999 <= value <= self.high * 1.001]
             if len(inside) <= wanted + 2:
                 break
         return inside[:: max(1, math.ceil(len(inside) / (wanted + 2)))]
@@ -73,19 +82,11 @@ def axis(
     return Axis(label, low if zero and low == 0 else low - room, high + room)
 
 
-def tick_texts(values: Sequence[float]) -> list[str]:
-    """The numbers of an axis's ticks, ascending, each with as many digits as it takes to tell them apart."""
-    gap = min((b - a for a, b in itertools.pairwise(values)), default=math.inf)
-    digits = next((d for d in range(4, 17) if all(abs(float(f"{v:.{d}g}") - v) <= gap / 20 for v in values)), 17)
-    return [tick_text(value, digits) for value in values]
+def columns(label: str, names: Sequence[str]) -> Axis:
+    """A horizontal axis of things, from left to right."""
+    return Axis(label, -0.5, len(names) - 0.5, names=tuple(names))
 
 
-def tick_text(value: float, digits: int = 4) -> str:
-    """A tick's number: 0, 0.25, 12, 1k, 2.5M; powers of ten where it is tiny."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.{max(digits, 6)}g}{unit}"
-    if value == 0 or abs(value) >= 1e-3:
-        return f"{value:.{digits}g}"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{float(mantissa):.{digits}g}e{int(exponent)}"
+def rows(label: str, count: int, names: Sequence[str] = ()) -> Axis:
+    """A vertical axis of things, from the top down; they need no names."""
+    return Axis(label, count - 0.5, -0.5, names=tuple(names))
