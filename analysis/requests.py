@@ -37,14 +37,14 @@ def load_requests(run_dir: Path | str) -> pd.DataFrame:
     corrupt or foreign is skipped with a warning that names it, here and in what follows; `attrs["skipped"]` lists the
     files. Raises RecordsError if there is none, or none that can be read.
     """
-    points = _points(run_dir)
+    points = read_points(run_dir)
     frames = [_requests(point, requests) for point, requests in points.records.items()]
     return points.with_skipped(pd.concat(frames, ignore_index=True))
 
 
 def load_token_gaps(run_dir: Path | str) -> pd.DataFrame:
     """One row per gap between two chunks of a reply: point, index, time_s (when it ended), gap_ms, tokens."""
-    points = _points(run_dir)
+    points = read_points(run_dir)
     rows = [
         {"point": point, "index": record.index, "time_s": at_ns / 1e9, "gap_ms": gap_ms, "tokens": num_tokens}
         for point, requests in points.records.items()
@@ -62,7 +62,7 @@ def load_series(run_dir: Path | str) -> pd.DataFrame:
     Of the requests, and, if the server told its steps, kv_use (share of blocks), requests_queued, decode_batch_size.
     """
     frames = []
-    points = _points(run_dir)
+    points = read_points(run_dir)
     for point, requests in points.records.items():
         every_s, last_s = window_series.drawn_interval_s(requests), timeline.last_s(requests)
         table = steps.read(Path(run_dir) / point / STEPS)
@@ -78,7 +78,7 @@ def load_steps(run_dir: Path | str) -> pd.DataFrame:
 
     Raises RecordsError for a folder without requests, FileNotFoundError if there are no steps that can be read.
     """
-    points = _points(run_dir)
+    points = read_points(run_dir)
     frames = []
     for point in points.records:
         path = Path(run_dir) / point / STEPS
@@ -101,7 +101,7 @@ def load_accuracy(run_dir: Path | str) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _points(run_dir: Path | str) -> _Points:
+def read_points(run_dir: Path | str) -> _Points:
     """The points of a run, each once. Raises RecordsError for none, or none that can be read."""
     run_dir = Path(run_dir)
     paths = [folder / RECORDS for folder in record_folders(run_dir)]

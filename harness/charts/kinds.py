@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ class Line:
     xs: Values
     ys: Values
     colour: str = ""  # '' = the next of the palette
-    low: Values | None = None
-    high: Values | None = None
+    low: Values = ()
+    high: Values = ()
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,13 @@ class Dots:
 
 @dataclass(frozen=True)
 class Span:
-    """A bar from start to end in a row; `text` appears under the pointer."""
+    """A bar from start to end in a row; `text` appears under the pointer. failed: a cross marks its end."""
 
     start: float
     end: float
     colour: str
     text: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """Bars in one row. failed_at: where a cross is drawn, None = nowhere."""
-
-    spans: list[Span] = field(default_factory=list)
-    failed_at: float | None = None
+    failed: bool = False
 
 
 def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Line], note: str = "", *, dots: bool = False) -> Figure:
@@ -66,7 +59,7 @@ def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Line], note: str = 
     for order, (name, line) in enumerate(series.items()):
         known = [place for place, value in enumerate(line.ys) if math.isfinite(value)]
         xs, ys = [float(line.xs[place]) for place in known], [float(line.ys[place]) for place in known]
-        if line.low is not None and line.high is not None:
+        if len(line.low):
             sure = [place for place in known if math.isfinite(line.low[place]) and math.isfinite(line.high[place])]
             low, high = ([float(side[place]) for place in sure] for side in (line.low, line.high))
             chart.band([float(line.xs[place]) for place in sure], low, high, hues[order])
@@ -124,16 +117,16 @@ def bars(
 
 
 def spans(
-    title: str, x: Axis, content: Sequence[Row], legend: list[tuple[str, str]], note: str = "", *, label: str = "",
-    names: Sequence[str] = (), height: int = HEIGHT, wide: bool = False,
+    title: str, x: Axis, content: Sequence[Sequence[Span]], legend: list[tuple[str, str]], note: str = "", *,
+    label: str = "", names: Sequence[str] = (), height: int = HEIGHT, wide: bool = False,
 ) -> Figure:  # fmt: skip
     """Rows of bars from the top down, such as a timeline; `label` and `names` of the rows."""
     chart = Chart(title, x, rows(label, len(content), names), height)
     for place, row in enumerate(content):
-        for span in row.spans:
+        for span in row:
             chart.bar(span.start, span.end, place - 0.4, place + 0.4, span.colour, span.text)
-        if row.failed_at is not None:
-            chart.crosses([row.failed_at], [place], FAILED, [row.spans[-1].text])
+            if span.failed:
+                chart.crosses([span.end], [place], FAILED, [span.text])
     return Figure(title, chart.render(), note, legend, wide)
 
 

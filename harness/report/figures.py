@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from harness.charts import FAILED, PHASES, Figure, Line, Row, Span, axis, ecdf, lines, number, spans
+from harness.charts import FAILED, PHASES, Figure, Line, Span, axis, ecdf, lines, number, spans
 from harness.measure import samples, timeline, window_series
 from harness.records import Outcome, RequestRecord
 from harness.report.table import LATENCIES
@@ -80,16 +81,16 @@ def gantt(every: Sequence[timeline.Phases]) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _gantt_row(row: timeline.Phases) -> Row:
+def _gantt_row(row: timeline.Phases) -> list[Span]:
     begun = row.ended_s if row.first_token_s is None else row.first_token_s
     queued_until = begun if row.prefill_s is None else min(row.prefill_s, begun)
     text = f"{row.prompt_id} ({row.outcome}): sent at {row.sent_s:.3f} s, ended at {row.ended_s:.3f} s"
-    parts = [Span(row.sent_s, queued_until, PHASES["queue"], text)]
+    bars = [Span(row.sent_s, queued_until, PHASES["queue"], text)]
     if row.prefill_s is not None and begun > queued_until:
-        parts.append(Span(queued_until, begun, PHASES["prefill"], text))
+        bars.append(Span(queued_until, begun, PHASES["prefill"], text))
     if row.first_token_s is not None:
-        parts.append(Span(begun, row.ended_s, PHASES["decode"], text))
-    return Row(parts, None if row.outcome == Outcome.finished else row.ended_s)
+        bars.append(Span(begun, row.ended_s, PHASES["decode"], text))
+    return [*bars[:-1], replace(bars[-1], failed=row.outcome != Outcome.finished)]
 
 
 def against_rate(points: Sequence[PointView]) -> list[Figure]:
@@ -101,11 +102,11 @@ def against_rate(points: Sequence[PointView]) -> list[Figure]:
     x = axis("requests/s asked for", rates)
     figures = []
     for name in ("TTFT", "TPOT", "E2EL"):
-        values = {p: _metric(known, f"{LATENCIES[name]}_{p}") for p in ("p50", "p90", "p99")}
-        series = {p: Line(rates, ys) for p, ys in values.items() if any(map(math.isfinite, ys))}
+        of_name = {p: _with_interval(known, rates, f"{LATENCIES[name]}_{p}") for p in ("p50", "p90", "p99")}
+        series = {p: line for p, line in of_name.items() if any(map(math.isfinite, line.ys))}
         if series:
-            y = axis(f"{name}, ms", [v for line in series.values() for v in line.ys], log=None)
-            figures.append(lines(f"{name} against rate", x, y, series, dots=True))
+            y = axis(f"{name}, ms", [v for line in series.values() for v in (*line.ys, *line.high)], log=None)
+            figures.append(lines(f"{name} against rate", x, y, series, "bands are 95 % intervals", dots=True))
     achieved = _metric(known, "requests_per_s")
     series = {"achieved": Line(rates, achieved), "asked for": Line(rates, rates)}
     y = axis("requests/s finished", [*achieved, *rates])
@@ -114,6 +115,11 @@ def against_rate(points: Sequence[PointView]) -> list[Figure]:
 
 def _finished(records: Iterable[RequestRecord]) -> list[RequestRecord]:
     return [record for record in records if record.outcome is Outcome.finished]
+
+
+def _with_interval(points: Sequence[PointView], rates: Sequence[float], name: str) -> Line:
+    low, high = (_metric(points, f"{name}_ci95_{side}") for side in ("low", "high"))
+    return Line(rates, _metric(points, name), low=low, high=high)
 
 
 def _metric(points: Sequence[PointView], name: str) -> list[float]:

@@ -69,7 +69,7 @@ def run_page(view: RunView) -> dict[str, Any]:
         "few": FEW_SAMPLES if any(point.metrics.get("unsupported") for point in view.points) else "",
         "latency_figures": Figures(figures.latency_ecdfs(view.points)),
         "rate_figures": Figures(figures.against_rate(view.points)),
-        "sections": [{"label": point.label, "figures": drawn} for point in view.points if (drawn := _over_time(point))],
+        "sections": [{"label": point.label, "figures": drawn} for point in view.points if (drawn := over_time(point))],
         "step_figures": Figures(steps[-1]) if steps else [],
         "headline_params": [(name, view.params[name]) for name in HEADLINE if view.params.get(name)],
         "params": params,
@@ -78,7 +78,8 @@ def run_page(view: RunView) -> dict[str, Any]:
     }
 
 
-def _over_time(point: PointView) -> Figures:
+def over_time(point: PointView) -> Figures:
+    """All charts of one point's course: requests, server, and a line per request."""
     requests = figures.gantt(timeline.phases(point.records))
     return Figures([*figures.over_time(point), *server_figures.over_time(point), *requests])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from harness.charts import PHASES, Axis, Figure, Line, Row, Span, axis, colour, lines, number, spans
+from harness.charts import PHASES, Axis, Figure, Line, Span, axis, colour, lines, number, spans
 from harness.measure import timeline, window_series
 from harness.measure.step_figures import percentiles_ms
 from harness.observe import steps
@@ -50,21 +50,20 @@ def step_parts(folder: Path | None) -> list[Figure]:
     medians = {} if table is None else _medians_ms(table)
     if not medians:
         return []
-    content = [Row(_one_after_the_other(kind, parts)) for kind, parts in medians.items()]
-    x = axis("median, ms", [0.0, *(row.spans[-1].end for row in content)])
+    content = [_end_to_end(kind, parts) for kind, parts in medians.items()]
+    x = axis("median, ms", [0.0, *(row[-1].end for row in content)])
     names = dict.fromkeys(part for parts in medians.values() for part in parts)
     legend = [(part.replace("_", " "), colour(order)) for order, part in enumerate(names)]
     note = "medians of each part; parts of pipelined steps overlap, so their sum may exceed the step"
     return [spans("Parts of a step", x, content, legend, note, names=list(medians), height=120)]
 
 
-def _one_after_the_other(kind: str, parts: Mapping[str, float]) -> list[Span]:
-    bars: list[Span] = []
-    for order, (part, width_ms) in enumerate(parts.items()):
-        start = bars[-1].end if bars else 0.0
-        text = f"{kind}, {part.replace('_', ' ')}: {number(width_ms)} ms"
-        bars.append(Span(start, start + width_ms, colour(order), text))
-    return bars
+def _end_to_end(kind: str, parts: Mapping[str, float]) -> list[Span]:
+    ends = np.cumsum(list(parts.values())).tolist()
+    return [
+        Span(end - width_ms, end, colour(order), f"{kind}, {part.replace('_', ' ')}: {number(width_ms)} ms")
+        for order, ((part, width_ms), end) in enumerate(zip(parts.items(), ends, strict=True))
+    ]
 
 
 def _medians_ms(table: pa.Table) -> dict[str, dict[str, float]]:

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness import charts
-from harness.charts import Axis, Chart, Dots, Figure, Figures, Line, Row, Span, axis, palette
+from harness.charts import Axis, Chart, Dots, Figure, Figures, Line, Span, axis, palette
 from harness.charts.labels import tick_text, tick_texts
 from harness.charts.svg import _few_enough
 
@@ -64,7 +64,7 @@ def test_names_too_long_for_a_phone_are_shortened() -> None:
 
 
 def test_rows_are_drawn_from_the_top_down() -> None:
-    content = [Row([Span(0.0, 2.0, "blue", "first")]), Row([Span(2.0, 5.0, "blue", "second")], failed_at=5.0)]
+    content = [[Span(0.0, 2.0, "blue", "first")], [Span(2.0, 5.0, "blue", "second", failed=True)]]
     svg = charts.spans("t", X, content, [], names=["a", "b"]).svg
     tops = [float(top) for top in re.findall(r'<rect x="[\d.]+%" y="([\d.]+)"', svg)]
     assert tops[0] < tops[1] and svg.count("l8 8m0") == 1

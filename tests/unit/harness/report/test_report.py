@@ -69,6 +69,24 @@ def test_several_rates_are_drawn_against_the_rate(tmp_path: Path) -> None:
     assert html.count("Timeline of requests</b>") == 2
 
 
+def test_intervals_are_bands_against_the_rate() -> None:
+    views = [point(10.0), point(20.0)]
+    for view in views:
+        for name in ("ttft_ms_p90", "ttft_ms_p99"):
+            view.metrics = {key: value for key, value in view.metrics.items() if not key.startswith(name)}
+        view.metrics |= {"ttft_ms_p50_ci95_low": 1.0, "ttft_ms_p50_ci95_high": 99.0}
+    ttft, *_ = figures.against_rate(views)
+    assert ttft.svg.count("<polygon") == 1 and ttft.svg.count("<polyline") == 1 and ">100<" in ttft.svg
+
+
+def test_a_request_that_never_began_has_a_bar_and_a_cross() -> None:
+    lost = timeline.Phases(1, "b", "lost", 1.0, None, None, 2.0)
+    (figure,) = figures.gantt([timeline.Phases(0, "a", "finished", 0.0, 0.1, 0.2, 2.0), lost])
+    assert figure.svg.count("<rect") == 4 and figure.svg.count("l8 8m0") == 1
+    assert figure.svg.count("b (lost): sent at 1.000 s, ended at 2.000 s") == 2
+    assert figures.gantt([]) == []
+
+
 def test_failures_are_marked_and_text_of_servers_is_not_markup(tmp_path: Path) -> None:
     html = page(tmp_path, run(point(20.0, failed=1), passed=False))
     assert ">FAIL<" in html and "did not finish" in html
