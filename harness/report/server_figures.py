@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from harness.charts import PHASES, Axis, Figure, Line, Span, axis, colour, lines, number, spans
