@@ -22,7 +22,7 @@ pytestmark = pytest.mark.process
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program without results, where commands may write."""
     folder = tmp_path_factory.mktemp("docs")
-    for name in ("conf", "harness", "serving", "analysis"):
+    for name in ("cli", "conf", "harness", "serving", "analysis"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ROOT.glob("*.py"):
         shutil.copy(path, folder)
