@@ -83,7 +83,10 @@ def test_a_request_that_never_began_has_a_bar_and_a_cross() -> None:
     lost = timeline.Phases(
         index=1, prompt_id="b", outcome="lost", sent_s=1.0, prefill_s=None, first_token_s=None, ended_s=2.0
     )
-    (figure,) = figures.gantt([timeline.Phases(0, "a", "finished", 0.0, 0.1, 0.2, 2.0), lost])
+    whole = timeline.Phases(
+        index=0, prompt_id="a", outcome="finished", sent_s=0.0, prefill_s=0.1, first_token_s=0.2, ended_s=2.0
+    )
+    (figure,) = figures.gantt([whole, lost])
     assert figure.svg.count("<rect") == 4 and figure.svg.count("l8 8m0") == 1
     assert figure.svg.count("b (lost): sent at 1.000 s, ended at 2.000 s") == 2
     assert figures.gantt([]) == []
