@@ -10,38 +10,20 @@ from numpy.typing import NDArray
 
 Statistic = Callable[[NDArray[np.float64]], float | NDArray[np.float64]]
 LEVEL = 0.95
-_NUM_RESAMPLES = 1000
 _NUM_CHANGE_RESAMPLES = 200
 _MIN_SAMPLES = 2
 _MANY_VALUES = 50_000
 
 
-def interval(
-    groups: Sequence[NDArray[np.float64]],
-    statistic: Statistic,
-    *,
-    seed: int = 0,
-    num_resamples: int = _NUM_RESAMPLES,
-    level: float = LEVEL,
-) -> tuple[float, float] | None:
-    """(low, high) of `statistic` over all values of all groups; None with fewer than two groups.
-
-    A group is what was sampled independently: one request. Its values (one latency, or all its token gaps, which
-    resemble each other) are resampled together, so that many gaps of few requests do not pass for many samples.
-    """
-    filled = [group for group in groups if len(group)]
-    if len(filled) < _MIN_SAMPLES:
-        return None
-    draws = resample(filled, statistic, seed, num_resamples)
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return float(low), float(high)
-
-
 def percentile_intervals(
     groups: Sequence[NDArray[np.float64]], percentiles: Sequence[float], *, seed: int = 0
 ) -> list[tuple[float, float]] | None:
-    """`interval` of several percentiles from the same resamples, fewer of them where there are many values."""
+    """(low, high) at LEVEL of each percentile over all values of all groups; None with fewer than two groups.
+
+    A group is what was sampled independently: one request. Its values (one latency, or all its token gaps, which
+    resemble each other) are resampled together, so that many gaps of few requests do not pass for many samples.
+    There are fewer resamples where there are many values.
+    """
     filled = [group for group in groups if len(group)]
     if len(filled) < _MIN_SAMPLES:
         return None
