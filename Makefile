@@ -23,6 +23,7 @@ $(STAMP): requirements.lock Makefile
 	$(RUN) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --require-hashes -r requirements.lock \
 	  || $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(RUN) -m serving.model.kernels.build
 	touch $(STAMP)
 
 lock: setup  ## resolve pyproject.toml anew into requirements.lock

@@ -4,7 +4,7 @@ MindFormers' cells stay as they are; only the operator inside each is exchanged 
 plain MindSpore operators that have CPU kernels. What they must compute is written down, in NumPy, in
 tests/mindspore/operators_for_tests.py. Not verified on device: that the Ascend operators do the same.
 
-Sequences are packed end to end, so a token's sequence and position follow from the lengths.
+They serve where kernels/ cannot: in float16, and where no compiler is.
 """
 
 from __future__ import annotations
@@ -18,31 +18,17 @@ from mindspore import Tensor, nn, ops
 _MASKED = -1e9  # added to a score that must not count; exp() of it is exactly 0 in float32
 
 
-def sequences_and_positions(lengths: Tensor, num_tokens: int) -> tuple[Tensor, Tensor]:
-    """Each packed token's sequence and its position therein, int32 [num_tokens] each, from lengths [num_seqs]."""
-    ends = ops.CumSum()(lengths, 0)
-    token = ops.arange(0, num_tokens)
-    passed = ops.cast(token.reshape(-1, 1) >= ends.reshape(1, -1), ms.float32)
-    sequence = ops.cast(ops.ReduceSum()(passed, 1), ms.int32)
-    return sequence, token - ops.gather(ends - lengths, sequence, 0)
-
-
 class ApplyRotaryPosEmb(nn.Cell):
     """mindspore.ops.ApplyRotaryPosEmb with cos_format 0.
 
-    query [B, S, N1 * D], key [B, S, N2 * D]. First iteration (packed prompts): cos, sin [max_positions, D] and lengths
-    [num_seqs] with B = 1. Later: cos, sin [B, D], one row per sequence, and S = 1.
+    query [B, 1, N1 * D], key [B, 1, N2 * D]; cos, sin [B, D], one row per token.
     """
 
     def __init__(self) -> None:
         super().__init__(auto_prefix=False)
-        self.is_first_iteration = True
 
     def construct(self, query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(query, key), rotated, in their own shapes."""
-        if self.is_first_iteration:
-            _, position = sequences_and_positions(lengths, query.shape[1])
-            cos, sin = ops.gather(cos, position, 0), ops.gather(sin, position, 0)
         head_dim = cos.shape[-1]
         cos, sin = cos.reshape(-1, 1, head_dim), sin.reshape(-1, 1, head_dim)
         return self._rotate(query, cos, sin), self._rotate(key, cos, sin)
@@ -52,39 +38,6 @@ class ApplyRotaryPosEmb(nn.Cell):
         heads = x.reshape(cos.shape[0], -1, head_dim)
         left, right = ops.split(heads, head_dim // 2, -1)
         return (heads * cos + ops.cat((-right, left), -1) * sin).reshape(x.shape)
-
-
-class FlashAttentionScore(nn.Cell):
-    """mindspore.ops FlashAttentionScore, layout TH: causal attention of packed prompts, each seeing only itself.
-
-    query [T, N1 * D], key and value [T, N2 * D], actual_seq_qlen [num_seqs] (lengths, not their running sum, as
-    MindFormers hands them over). Returns four values as the operator does; only the last one is meant to be used.
-    """
-
-    def __init__(self, num_heads: int, num_kv_heads: int, head_dim: int) -> None:
-        super().__init__(auto_prefix=False)
-        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
-        self.scale = 1.0 / math.sqrt(head_dim)
-
-    def construct(
-        self, query: Tensor, key: Tensor, value: Tensor, real_shift: Tensor | None, drop_mask: Tensor | None,
-        padding_mask: Tensor | None, attn_mask: Tensor | None, prefix: Tensor | None,
-        actual_seq_qlen: Tensor, actual_seq_kvlen: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        """(unused, unused, unused, output [T, N1 * D])."""
-        total, kv, group, dim = query.shape[0], self.num_kv_heads, self.num_heads // self.num_kv_heads, self.head_dim
-        sequence, position = sequences_and_positions(actual_seq_qlen, total)
-        same = sequence.reshape(-1, 1) == sequence.reshape(1, -1)
-        visible = ops.logical_and(same, position.reshape(-1, 1) >= position.reshape(1, -1))
-        mask = ops.cast(ops.logical_not(visible), ms.float32) * _MASKED
-        q = (query * self.scale).reshape(total, kv, group, dim).transpose(1, 2, 0, 3).reshape(kv, group * total, dim)
-        k = key.reshape(total, kv, dim).transpose(1, 0, 2)
-        v = value.reshape(total, kv, dim).transpose(1, 0, 2)
-        scores = ops.cast(ops.BatchMatMul(transpose_b=True)(q, k).reshape(kv, group, total, total), ms.float32)
-        weights = ops.cast(ops.Softmax(-1)(scores + mask).reshape(kv, group * total, total), query.dtype)
-        output = ops.BatchMatMul()(weights, v).reshape(kv, group, total, dim)
-        output = output.transpose(2, 0, 1, 3).reshape(total, self.num_heads * dim)
-        return output, output, output, output
 
 
 class ReshapeAndCache(nn.Cell):
@@ -146,7 +99,6 @@ def install(network: LlamaForCausalLM) -> None:
     for layer in network.model.layers:
         attention = layer.attention.infer_attention
         _exchange(attention.rotary_embedding, "rotary_embedding_op", ApplyRotaryPosEmb())
-        _exchange(attention.flash_attention, "flash_attention", FlashAttentionScore(*heads))
         _exchange(attention.paged_attention_mgr, "reshape_and_cache", ReshapeAndCache(config.block_size))
         _exchange(attention.paged_attention_mgr, "paged_attention", PagedAttention(*heads))
 

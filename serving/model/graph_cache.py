@@ -17,7 +17,10 @@ from pathlib import Path
 
 _ABANDONED_AFTER_S = 24 * 3600.0
 # Modules that say what is in a graph; the others of this room may change without one being compiled anew.
-_SOURCES = ("cpu_kernels.py", "graph_shapes.py", "network.py", "plain.py", "runtime.py", "step_graph.py")
+_SOURCES = (
+    "cpu_kernels.py", "graph_shapes.py", "kernels/operators.py", "network.py", "plain.py", "runtime.py",
+    "step_graph.py",
+)  # fmt: skip
 
 
 class GraphCache:
@@ -49,7 +52,7 @@ def digest(contents: list[object]) -> str:
     """A name for graphs made from these values by this code and these libraries."""
     hasher = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
     for name in _SOURCES:
-        hasher.update(Path(__file__).with_name(name).read_bytes())
+        hasher.update((Path(__file__).parent / name).read_bytes())
     for package in ("mindspore", "mindformers"):
         hasher.update(version(package).encode())
     return hasher.hexdigest()[:16]

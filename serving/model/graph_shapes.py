@@ -1,126 +1,91 @@
 """Which compiled graph a step runs in, and how its arrays are padded to it. Pure: it knows no MindSpore.
 
-A graph of fixed shape runs twice as fast on CPU as one that takes any shape, but each costs seconds to compile. So a
-few are compiled for the common sizes (`device.*_buckets`) and one dynamic graph per kind takes what is larger.
+A graph's shape is the number of rows and nothing else: neither batch nor block size nor the cache's size is in it. A
+graph of fixed shape spares MindSpore the inference of every operator's shape, which matters for few rows.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from serving.config import StackConfig, decode_buckets
-from serving.link.step import Int32, StepBatch, StepKind
+from serving.link.step import Int32, StepRows
 
-
-@dataclass(frozen=True, slots=True)
-class GraphShape:
-    """A graph's input sizes. Prefill: lengths have one entry more than `num_seqs`, the padding's. 0 = any size."""
-
-    kind: StepKind
-    num_seqs: int
-    num_tokens: int
-    num_blocks: int  # per sequence
-
-    @property
-    def is_dynamic(self) -> bool:
-        """Whether it takes any shape."""
-        return self.num_seqs == 0
-
-    def __str__(self) -> str:
-        if self.is_dynamic:
-            return f"{self.kind.name}, any shape"
-        if self.kind is StepKind.prefill:
-            return f"prefill, {self.num_tokens} tokens"
-        return f"decode, batch {self.num_seqs}, {self.num_blocks} blocks"
+STATIC_ROWS = (1, 2, 4, 8, 16, 32)
+ANY_ROWS = 0  # the dynamic graph
+TABLE_ENTRIES = 8192  # of a graph of fixed shape; a step with more takes the dynamic one
+_TABLES_FROM = 2  # entry 0 is the cache's number, entry 1 the table of padding rows: block 0
 
 
 @dataclass(slots=True)
 class GraphInputs:
-    """Arrays as the network takes them: ids [1, T] or [B, 1], lengths [n], tables [B, blocks], slots [T]."""
+    """Arrays as the network takes them."""
 
-    input_ids: Int32
-    lengths: Int32
-    block_tables: Int32
-    slot_mapping: Int32
+    input_ids: Int32  # [T, 1]
+    context_lengths: Int32  # [T]
+    tables: Int32  # flat: [1 + n] as kernels/operators.py has it; else one table per row [T, max_blocks]
+    slots: Int32  # [T]
+    starts: Int32  # [T] where a row's table starts in flat `tables`
+    logits_rows: Int32  # [S], -1 = none
 
-
-class GraphPlan:
-    """The graphs that a configuration compiles, in their order, and the choice among them."""
-
-    def __init__(self, stack: StackConfig) -> None:
-        batch, device, prefill = stack.serving.batch, stack.device, stack.serving.prefill
-        self._block_size = stack.serving.cache.block_size
-        self._max_blocks = -(-stack.model.seq_length // self._block_size)
-        self._blocks = sorted({min(size, self._max_blocks) for size in device.decode_blocks_buckets})
-        self._batches = decode_buckets(batch) if self._blocks else []
-        self._tokens = sorted(set(device.prefill_tokens_buckets))
-        self._prompts = min(prefill.max_prompts, batch.decode)
-
-    def shapes(self) -> list[GraphShape]:
-        """Every graph, the dynamic ones last."""
-        prefill = [self._prefill(tokens) for tokens in self._tokens]
-        decode = [self._decode(batch, blocks) for batch in self._batches for blocks in self._blocks]
-        return [*prefill, *decode, dynamic(StepKind.prefill), dynamic(StepKind.decode)]
-
-    def choose(self, batch: StepBatch) -> GraphShape:
-        """The smallest graph that holds the step."""
-        num_seqs = len(batch.query_lengths)
-        if batch.kind is StepKind.prefill:
-            tokens = next_bucket(self._tokens, len(batch.input_ids))
-            return self._prefill(tokens) if tokens and num_seqs <= self._prompts else dynamic(batch.kind)
-        size = next_bucket(self._batches, num_seqs)
-        blocks = next_bucket(self._blocks, -(-int(batch.context_lengths.max()) // self._block_size))
-        return self._decode(size, blocks) if size and blocks else dynamic(batch.kind)
-
-    def _prefill(self, tokens: int) -> GraphShape:
-        return GraphShape(StepKind.prefill, self._prompts, tokens, 1)
-
-    @staticmethod
-    def _decode(batch: int, blocks: int) -> GraphShape:
-        return GraphShape(StepKind.decode, batch, batch, blocks)
+    def arrays(self) -> tuple[Int32, ...]:
+        """In the order of StepGraph.construct."""
+        return (self.input_ids, self.context_lengths, self.tables, self.slots, self.starts, self.logits_rows)
 
 
-def dynamic(kind: StepKind) -> GraphShape:
-    """The graph of a kind that takes any shape."""
-    return GraphShape(kind, 0, 0, 0)
+def choose(step: StepRows, available: tuple[int, ...]) -> int:
+    """Rows of the smallest of the `available` graphs (ascending) that holds the step, or ANY_ROWS."""
+    index = bisect_left(available, len(step.token_ids))
+    small = step.block_tables.size <= TABLE_ENTRIES - _TABLES_FROM
+    return available[index] if small and index < len(available) else ANY_ROWS
 
 
-def next_bucket(buckets: list[int], size: int) -> int:
-    """The smallest of the ascending `buckets` that is at least `size`, or 0."""
-    index = bisect_left(buckets, size)
-    return buckets[index] if index < len(buckets) else 0
+def flat(step: StepRows, num_rows: int, cache_number: int) -> GraphInputs:
+    """For the kernels. Padding rows lie in block 0 and slot 0, which no sequence owns; their length is 1."""
+    count = len(step.token_ids)
+    starts = step.sequences * step.block_tables.shape[1] + _TABLES_FROM
+    tables = np.zeros(TABLE_ENTRIES if num_rows else _TABLES_FROM + step.block_tables.size, np.int32)
+    tables[0] = cache_number
+    tables[_TABLES_FROM : _TABLES_FROM + step.block_tables.size] = step.block_tables.reshape(-1)
+    total = num_rows or count
+    return GraphInputs(
+        _padded(step.token_ids, total, 0).reshape(-1, 1),
+        _padded(step.context_lengths, total, 1),
+        tables,
+        _padded(step.slots, total, 0),
+        _padded(starts, total, 1),
+        _padded(step.logits_rows, num_rows or max(1, len(step.logits_rows)), -1),
+    )
 
 
-def pad(batch: StepBatch, shape: GraphShape) -> GraphInputs:
-    """The step's arrays in the graph's shape. Padding lies in block 0 and slot 0, which no sequence owns."""
-    prefill = batch.kind is StepKind.prefill
-    if shape.is_dynamic:
-        ids = batch.input_ids.reshape((1, -1) if prefill else (-1, 1))
-        return GraphInputs(ids, batch.context_lengths, batch.block_tables, batch.slot_mapping)
-    num_seqs, num_tokens = len(batch.context_lengths), len(batch.input_ids)
-    ids = np.zeros((1, shape.num_tokens) if prefill else (shape.num_seqs, 1), np.int32)
-    ids.reshape(-1)[:num_tokens] = batch.input_ids
-    slots = np.zeros(shape.num_tokens, np.int32)
-    slots[:num_tokens] = batch.slot_mapping
-    if prefill:
-        # Padding tokens form a last prompt of their own: no real token sees them.
-        lengths = np.zeros(shape.num_seqs + 1, np.int32)
-        lengths[-1] = shape.num_tokens - num_tokens
-        tables = np.zeros((1, 1), np.int32)  # prefill reads nothing from the cache
-    else:
-        lengths = np.ones(shape.num_seqs, np.int32)
-        tables = np.zeros((shape.num_seqs, shape.num_blocks), np.int32)
-        width = min(shape.num_blocks, batch.block_tables.shape[1])
-        tables[:num_seqs, :width] = batch.block_tables[:, :width]
-    lengths[:num_seqs] = batch.context_lengths
-    return GraphInputs(ids, lengths, tables, slots)
+def tabled(step: StepRows) -> GraphInputs:
+    """For MindFormers' own operators and their stand-ins: a block table per row. Always of the step's own size."""
+    wanted = step.logits_rows if len(step.logits_rows) else np.zeros(1, np.int32)
+    tables = step.block_tables[step.sequences]
+    return GraphInputs(step.token_ids.reshape(-1, 1), step.context_lengths, tables, step.slots, step.sequences, wanted)
 
 
-def empty_batch(shape: GraphShape) -> StepBatch:
+def pieces(step: StepRows, most_rows: int) -> Iterator[StepRows]:
+    """The step in consecutive ones of at most `most_rows` rows: the same result, since rows meet in the cache alone."""
+    for start in range(0, len(step.token_ids), most_rows):
+        part = slice(start, start + most_rows)
+        wanted = step.logits_rows[(step.logits_rows >= start) & (step.logits_rows < start + most_rows)] - start
+        lengths = step.context_lengths[part]
+        yield StepRows(step.token_ids[part], step.slots[part], lengths, step.sequences[part], step.block_tables, wanted)
+
+
+def empty_step(num_rows: int) -> StepRows:
     """A step of padding alone, to compile and warm a graph with."""
-    one = np.ones(1, np.int32)
-    zeros = np.zeros(1, np.int32)
-    return StepBatch(shape.kind, zeros, one, one, np.zeros((1, 1), np.int32), zeros)
+    zeros, ones = np.zeros(num_rows, np.int32), np.ones(num_rows, np.int32)
+    return StepRows(zeros, zeros, ones, zeros, np.zeros((1, 1), np.int32), np.arange(num_rows, dtype=np.int32))
+
+
+def _padded(values: Int32, size: int, value: int) -> Int32:
+    if len(values) == size:
+        return values
+    result: Int32 = np.full(size, value, np.int32)
+    result[: len(values)] = values
+    return result

@@ -15,19 +15,22 @@ from mindspore.nn.utils import no_init_parameters
 
 from serving.config import StackConfig
 from serving.model import cpu_kernels
+from serving.model.kernels import operators
 from serving.weights.errors import ModelError
 
 
-class PackedLlama(LlamaForCausalLM):
-    """LlamaForCausalLM whose gathering of last tokens does without an operator that no CPU has."""
+class RowLlama(LlamaForCausalLM):
+    """LlamaForCausalLM in its increment phase, every token of a step a row of its own; only wanted rows get logits."""
+
+    has_kernels = False
 
     def pre_gather_func(
         self, pre_gather: bool, output: Tensor, batch_valid_length: Tensor, gather_index: Tensor | None = None
-    ) -> Tensor:
-        """The last token of each packed prompt: output [1, num_tokens, hidden] -> [1, num_seqs, hidden]."""
-        if not pre_gather:
-            return output
-        return ops.gather(output, ops.CumSum()(batch_valid_length, 0) - 1, 1)
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """What the head is given of [T, 1, hidden]: the wanted rows, or both for the kernels' head, which gathers."""
+        if self.has_kernels:
+            return output, gather_index
+        return ops.gather(output, gather_index, 0)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -70,8 +73,11 @@ def llama_config(shape: dict[str, Any], seq_length: int, dtype: str, **options: 
     )
 
 
-def paged_network(shape: dict[str, Any], stack: StackConfig) -> PackedLlama:
-    """The network that serves: paged KV cache, packed prompts, any batch. Its weights are still to be loaded."""
+def paged_network(shape: dict[str, Any], stack: StackConfig, library: Path | None) -> RowLlama:
+    """The network that serves. Its weights are still to be loaded.
+
+    `library`: the CPU's kernels, which bring their own cache; None = MindFormers' operators, or their stand-ins.
+    """
     device, cache = stack.device, stack.serving.cache
     config = llama_config(
         shape,
@@ -80,16 +86,20 @@ def paged_network(shape: dict[str, Any], stack: StackConfig) -> PackedLlama:
         use_past=True,
         is_dynamic=True,
         use_flash_attention=True,
-        block_size=cache.block_size,
-        num_blocks=cache.num_blocks,
+        block_size=cache.block_size if library is None else 1,
+        num_blocks=cache.num_blocks if library is None else 1,
         # No CPU kernel: RmsNorm; on Ascend the fused one is used. Both round once, in float32.
         fused_rms_norm=device.target == "Ascend",
         use_rope_slice=device.target != "Ascend",
     )
     with no_init_parameters():  # the values come with load_weights; drawing them costs seconds and the memory twice
-        network = PackedLlama(config)
+        network = RowLlama(config)
     network.set_train(False)
-    if device.target != "Ascend":
+    network.add_flags_custom(is_first_iteration=False)
+    if library is not None:
+        operators.install(network, library)
+        network.has_kernels = True
+    elif device.target != "Ascend":
         cpu_kernels.install(network)
     return network
 
@@ -103,12 +113,3 @@ def plain_network(shape: dict[str, Any], num_tokens: int, dtype: str) -> LlamaFo
         network = LlamaForCausalLM(config)
     network.set_train(False)
     return network
-
-
-def set_first_iteration(network: PackedLlama, first: bool) -> None:
-    """Say whether the next graph to be compiled prefills (packed prompts) or decodes."""
-    network.add_flags_custom(is_first_iteration=first)
-    for layer in network.model.layers:
-        rotary = layer.attention.infer_attention.rotary_embedding.rotary_embedding_op
-        if isinstance(rotary, cpu_kernels.ApplyRotaryPosEmb):
-            rotary.is_first_iteration = first

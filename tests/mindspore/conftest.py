@@ -27,18 +27,15 @@ def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> StackConfig:
-    """Two layers, GQA, small blocks; one static graph of each kind and the dynamic ones."""
+    """Two layers, GQA, small blocks."""
     from serving.weights.prepare import prepare
 
     folder = tmp_path_factory.mktemp("run")
     stack = StackConfig(run_dir=str(folder), cache_dir=str(folder / "cache"))
     stack.model = ModelConfig(name="llama-random", source=WeightSource.random, seq_length=SEQ_LENGTH)
     stack.serving.batch.decode = 4
-    stack.serving.batch.buckets = [4]
     stack.serving.cache.block_size = BLOCK_SIZE
     stack.serving.cache.num_blocks = 65
-    stack.device.decode_blocks_buckets = [6]
-    stack.device.prefill_tokens_buckets = [24]
     stack.device.compile_cache = False
     announce(stack, prepare(stack, lambda message, done, total: None))
     return stack

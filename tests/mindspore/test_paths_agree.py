@@ -1,4 +1,4 @@
-"""The served path (paged, packed, padded to buckets, batched) against the plain network, on a tiny random Llama."""
+"""The served path (paged, batched, padded) against the plain network, on a tiny random Llama."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from serving.config import StackConfig
-from serving.link.step import StepKind
-from serving.model.graph_shapes import GraphPlan
-from tests.support.sequences import decode_batch, generate, prefill_batch, random_sequences, rows
+from serving.link.step import rows_of
+from serving.model.graph_shapes import ANY_ROWS, STATIC_ROWS, choose
+from tests.support.sequences import generate, prefill_batch, random_sequences, rows
 
 pytestmark = pytest.mark.mindspore
 CLOSE = {"atol": 2e-5, "rtol": 0}
@@ -25,10 +25,10 @@ def start(stack: StackConfig, seed: int, lengths: list[int], room: int) -> list[
 @pytest.mark.parametrize(
     ("lengths", "num_tokens", "static"),
     [
-        ([5], 6, True),  # padded up to the batch of 4
+        ([5], 6, True),  # padded up to 8 rows
         ([3, 4, 5, 1], 8, True),  # lengths at, before and after a block's edge
         ([8, 8, 7], 4, True),
-        ([20, 18], 8, False),  # 38 prompt tokens: the dynamic prefill, then beyond 24 tokens the dynamic decode
+        ([20, 18], 8, False),  # 38 prompt tokens: more than any static graph's rows
         ([40], 10, False),
     ],
 )
@@ -36,37 +36,14 @@ def test_batched_paged_logits_equal_the_plain_networks(
     model: Any, plain: Any, stack: StackConfig, lengths: list[int], num_tokens: int, static: bool
 ) -> None:
     sequences = start(stack, len(lengths), lengths, num_tokens)
-    plan = GraphPlan(stack)
-    assert plan.choose(prefill_batch(sequences)).is_dynamic is not static
+    assert (choose(rows_of(prefill_batch(sequences)), STATIC_ROWS) != ANY_ROWS) is static
     steps = generate(model, sequences, num_tokens)
-    assert plan.choose(decode_batch(sequences)).is_dynamic is not static
     for index, sequence in enumerate(sequences):
         positions = list(range(lengths[index] - 1, lengths[index] - 1 + num_tokens))
         expected = plain.rows(sequence.token_ids, positions)
         np.testing.assert_allclose(np.stack([step[index] for step in steps]), expected, **CLOSE)
         # Greedy tokens are the argmax of those rows.
         assert sequence.token_ids[lengths[index] :] == expected.argmax(-1).tolist()
-
-
-def test_static_and_dynamic_graphs_agree_and_share_one_cache(model: Any, stack: StackConfig) -> None:
-    sequences = start(stack, 9, [6, 3, 9], 4)
-    model.forward(prefill_batch(sequences))
-    for sequence in sequences:
-        sequence.token_ids.append(7)
-    batch = decode_batch(sequences)
-    static = rows(model.forward(batch), 3)
-    wide = np.zeros((3, 16), np.int32)  # as wide as the longest sequence could need
-    wide[:, : batch.block_tables.shape[1]] = batch.block_tables
-    batch.block_tables = wide
-    narrow_plan = GraphPlan(stack)
-    narrow_plan._blocks = []
-    keep, model._plan = model._plan, narrow_plan
-    try:
-        assert narrow_plan.choose(batch).is_dynamic
-        dynamic = rows(model.forward(batch), 3)
-    finally:
-        model._plan = keep
-    np.testing.assert_allclose(static, dynamic, **CLOSE)
 
 
 def test_what_lies_in_blocks_of_others_and_in_padding_does_not_matter(model: Any, stack: StackConfig) -> None:
@@ -93,8 +70,6 @@ def test_argmax_takes_the_lowest_id_of_a_tie_and_its_raw_logit(model: Any, stack
     assert token_logits.tolist() == full.max(-1).tolist()
 
 
-def test_every_configured_graph_is_compiled_before_the_model_is_ready(model: Any, stack: StackConfig) -> None:
-    shapes = GraphPlan(stack).shapes()
-    assert [shape.kind for shape in shapes if shape.is_dynamic] == [StepKind.prefill, StepKind.decode]
-    assert list(model._graphs) == shapes
+def test_every_graph_is_compiled_before_the_model_is_ready(model: Any) -> None:
+    assert list(model._graphs) == [ANY_ROWS, *STATIC_ROWS]
     assert all(graph.phase in graph.phase_cache for graph in model._graphs.values())

@@ -3,7 +3,6 @@
 - ReshapeAndCache, PagedAttention: MindSpore's docstrings (mindspore/ops/auto_generate/gen_ops_def.py, 2.9.0) and CANN's
   page "PagedAttentionOperation" of the Ascend Transformer Boost API: query [num_tokens, num_heads, head_size], caches
   [num_blocks, block_size, kv_head_num, head_size], blockTables [num_tokens, max_num_blocks_per_query], contextLens.
-- FlashAttentionScore: its docstring (gen_ops_prim.py, 2.9.0), layout TH with the lengths MindFormers hands over.
 - ApplyRotaryPosEmb: rotation of halves, as in MindFormers' own RotaryEmbedding with use_rope_slice.
 """
 
@@ -53,22 +52,3 @@ def paged_attention(
             values = np.array([value_cache[block, offset, kv_head] for block, offset in slots])
             output[b, head] = softmax(keys @ q / np.sqrt(dim)) @ values
     return output.reshape(len(query), -1)
-
-
-def packed_attention(
-    query: Array, key: Array, value: Array, lengths: Array, num_heads: int, num_kv_heads: int
-) -> Array:
-    """query [T, num_heads * dim], key and value [T, num_kv_heads * dim]; causal within each of the packed prompts."""
-    total = len(query)
-    dim = query.shape[1] // num_heads
-    q, k, v = (x.reshape(total, -1, dim) for x in (query, key, value))
-    output = np.zeros((total, num_heads, dim))
-    start = 0
-    for length in lengths:
-        for token in range(start, start + length):
-            for head in range(num_heads):
-                kv_head = head // (num_heads // num_kv_heads)
-                scores = k[start : token + 1, kv_head] @ q[token, head] / np.sqrt(dim)
-                output[token, head] = softmax(scores) @ v[start : token + 1, kv_head]
-        start += length
-    return output.reshape(total, -1)

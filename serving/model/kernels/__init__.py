@@ -1,0 +1,1 @@
+"""C++ kernels of the CPU's layers: sources (this folder), how they are built (build.py), called (operators.py)."""
