@@ -77,6 +77,10 @@ class LlamaModel:
         pieces = graph_shapes.pieces(step, self._most_rows) if self._most_rows else [step]
         return DeviceLogits([(self._run(piece), len(piece.logits_rows)) for piece in pieces])
 
+    def use_dynamic_graph_only(self) -> None:
+        """For comparing: steps of every size run in the dynamic graph from now on."""
+        self._static = ()
+
     def _run(self, step: StepRows) -> tuple[Any, Any, Any]:
         if self.kv_cache is None:
             return self._graphs[graph_shapes.ANY_ROWS].run(graph_shapes.tabled(step))

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import mindspore as ms
+from mindspore.graph import api
 
 from serving.config import DeviceConfig
 from serving.weights.errors import ModelError
@@ -34,6 +35,9 @@ def set_up(device: DeviceConfig, device_id: int, graphs: Path | None) -> None:
             f"device.target={device.target}: MindSpore {ms.__version__} cannot use it ({error})"
         ) from error
     if graphs is not None:
+        # MindSpore takes a graph from its cache only for the script that compiled it. Here the folder's name says all
+        # that matters (see graph_cache), so agent, bare loop and tests share them: this package stands for the script.
+        api.entry_script_path = str(Path(__file__).with_name("__init__.py"))
         ms.set_context(enable_compile_cache=True, compile_cache_path=str(graphs))
     quieten_mindformers()
 

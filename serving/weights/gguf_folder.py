@@ -12,7 +12,7 @@ from serving.weights.hashes import file_sha256
 from serving.weights.tensor import Array
 
 # Part of the folder's name: raise it when the conversion changes, so that no old folder is taken for a new one.
-CONVERSION = 2
+CONVERSION = 3
 WEIGHTS = "model.safetensors"
 
 Report = Callable[[str, int, int], None]

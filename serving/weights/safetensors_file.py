@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from serving.weights.errors import ModelError
 from serving.weights.stored import Piece, Stored
-from serving.weights.tensor import Array, TensorInfo
+from serving.weights.tensor import ALIGNMENT, Array, TensorInfo
 
 INDEX = "model.safetensors.index.json"
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -70,7 +70,7 @@ def write(path: Path, infos: Mapping[str, TensorInfo], tensors: Iterable[tuple[s
         }
         offset += num_bytes
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the data starts at a multiple of eight
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)  # so that most tensors can be used where they lie in the file
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for (name, info), (given_name, tensor) in zip(infos.items(), tensors, strict=True):

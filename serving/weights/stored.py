@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.weights.errors import ModelError
 from serving.weights.names import hugging_face_name, is_derived, is_interleaved, is_rotated, to_halves
-from serving.weights.tensor import Array, TensorInfo, empty, widen
+from serving.weights.tensor import ALIGNMENT, Array, TensorInfo, empty, widen
 
 _STORED = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
 
@@ -32,7 +32,13 @@ class Stored:
     pieces: tuple[Piece, ...]
 
     def read(self) -> Array:
-        """A fresh array; bfloat16 as float32. Raises OSError, EOFError if the file has become shorter."""
+        """A view of the mapped file if it lies there as it is wanted, else a fresh array; bfloat16 as float32.
+
+        What is mapped takes memory only where it is touched, and shares it with other processes; writing to it changes
+        no file. Raises OSError, EOFError if the file has become shorter.
+        """
+        if self.info.dtype != "bfloat16" and len(self.pieces) == 1 and self.pieces[0].offset % ALIGNMENT == 0:
+            return self._mapped(self.pieces[0])
         array = empty(self.info.shape, _STORED[self.info.dtype])
         room = array.reshape(-1).view(np.uint8).data
         for piece in self.pieces:
@@ -42,6 +48,12 @@ class Stored:
                     raise EOFError("the file ends too early")
             room = room[piece.num_bytes :]
         return widen(array) if self.info.dtype == "bfloat16" else array
+
+    def _mapped(self, piece: Piece) -> Array:
+        if piece.path.stat().st_size < piece.offset + piece.num_bytes:
+            raise EOFError("the file ends too early")
+        array: Array = np.memmap(piece.path, _STORED[self.info.dtype], "c", piece.offset, self.info.shape)
+        return array.view(np.ndarray)
 
 
 class StoredWeights:

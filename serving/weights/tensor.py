@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-_ALIGNMENT = 64  # bytes; what MindSpore's own allocator keeps, since its kernels read whole vectors
+ALIGNMENT = 64  # bytes; what MindSpore's own allocator keeps, since its kernels read whole vectors
 
 Array = NDArray[Any]  # float16 or float32
 
@@ -41,8 +41,8 @@ class Weights(Protocol):
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """An uninitialised array that starts at a multiple of 64 bytes."""
     num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    room = np.empty(num_bytes + _ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
+    room = np.empty(num_bytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
     array: Array = room[start : start + num_bytes].view(dtype).reshape(shape)
     return array
 
