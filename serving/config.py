@@ -60,7 +60,6 @@ class BatchConfig:
     """Decode batching."""
 
     decode: int = 8  # most sequences in one decode step
-    buckets: list[int] = field(default_factory=list)  # decode batches are padded to the next of these; [] = powers of 2
 
 
 @dataclass
@@ -173,10 +172,6 @@ class DeviceConfig:
     max_device_memory: str = ""  # e.g. "28GB"; "" = MindSpore's default
     jit_level: str = ""  # O0 (kernel by kernel), O1 (with fusion) or O2 (whole graph); "" = MindSpore's choice
     infer_boost: bool = False  # MindSpore's inference kernels: only on Ascend, only with jit_level O0
-    # Static graphs for decode at (each batch bucket, each of these block counts); [] = the dynamic graph only.
-    decode_blocks_buckets: list[int] = field(default_factory=list)
-    # Static graphs for prefill, packed tokens padded to these; [] = the dynamic graph only.
-    prefill_tokens_buckets: list[int] = field(default_factory=list)
     compile_cache: bool = True  # keep compiled graphs on disk between runs
     environment: dict[str, str] = field(default_factory=dict)  # set for the agent process only
     arithmetic_step_ms: float = 0.0  # the arithmetic model waits this long per step, as a device would
@@ -196,9 +191,3 @@ class StackConfig:
 def cache_dir() -> Path:
     """Where this machine keeps what is made once: PLUMBLINE_CACHE_DIR, else a folder of the user's."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "plumbline")
-
-
-def decode_buckets(batch: BatchConfig) -> list[int]:
-    """Batch sizes that decode steps are padded to, ascending; the last is `batch.decode`."""
-    sizes = batch.buckets or [1 << i for i in range(batch.decode.bit_length())]
-    return sorted({size for size in sizes if size < batch.decode} | {batch.decode})

@@ -8,7 +8,6 @@ from dataclasses import asdict
 
 from serving.config import HttpConfig, ModelKind, ModelShape, RopeRows, StackConfig, WeightSource
 
-_CACHED_PREFILL_KINDS = (ModelKind.arithmetic,)  # models that can prefill over context already in the cache
 _NEEDS_PATH = (WeightSource.gguf, WeightSource.huggingface, WeightSource.checkpoint)
 _MAX_CACHE_TOKENS = 2**26  # the engine keeps an entry per block, the arithmetic model 8 bytes per token
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -49,16 +48,6 @@ def _at_least(stack: StackConfig) -> Iterator[str]:
 
 
 def _lists(stack: StackConfig) -> Iterator[str]:
-    device, batch = stack.device, stack.serving.batch
-    for key, sizes in (
-        ("serving.batch.buckets", batch.buckets),
-        ("device.decode_blocks_buckets", device.decode_blocks_buckets),
-        ("device.prefill_tokens_buckets", device.prefill_tokens_buckets),
-    ):
-        if any(size < 1 for size in sizes):
-            yield f"{key}={sizes}: every size must be at least 1"
-    if any(size > batch.decode for size in batch.buckets):
-        yield f"serving.batch.buckets={batch.buckets}: no size may be more than serving.batch.decode={batch.decode}"
     device_ids = stack.serving.agent.device_ids
     if not device_ids or len(set(device_ids)) < len(device_ids) or min(device_ids) < 0:
         yield f"serving.agent.device_ids={device_ids}: must be one or more different numbers from 0"
@@ -151,10 +140,3 @@ def _combinations(stack: StackConfig) -> Iterator[str]:
             f"serving.batch.decode={serving.batch.decode}: must be at most "
             f"serving.queue.max_requests={queue.max_requests}, since running requests count"
         )
-    if stack.model.kind not in _CACHED_PREFILL_KINDS:
-        for key, value in (
-            ("serving.cache.prefix_reuse", cache.prefix_reuse),
-            ("serving.prefill.chunked", serving.prefill.chunked),
-        ):
-            if value:
-                yield f"{key}=true: model.kind={stack.model.kind} cannot prefill over cached context, must be false"

@@ -28,10 +28,6 @@ def default_stack(cache_dir: Path) -> StackConfig:
     model = _from_yaml(ModelConfig, "model/smollm2_135m.yaml")
     stack = StackConfig(model=model, device=_from_yaml(DeviceConfig, "device/cpu.yaml"), cache_dir=str(cache_dir))
     stack.serving.batch.decode = stack.serving.prefill.max_prompts = BATCH_SIZES[-1]
-    # Graphs for what is run here and no more: each takes half a minute to compile the first time.
-    stack.serving.batch.buckets = list(BATCH_SIZES)
-    block_size = stack.serving.cache.block_size
-    stack.device.decode_blocks_buckets = [-(-(PROMPT_TOKENS + MAX_NEW_TOKENS) // block_size)]
     return stack
 
 

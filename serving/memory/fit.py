@@ -108,7 +108,7 @@ def _doubt(plan: MemoryPlan, free: Available, agents: int, beside: int) -> str:
     if need > free.ram:
         return (
             f"{_what(agents, beside)} up to {gigabytes(need)} of RAM, {gigabytes(free.ram)} are available: it may be "
-            "killed; fewer device.decode_blocks_buckets and device.prefill_tokens_buckets need less"
+            "killed"
         )
     return ""
 

@@ -76,7 +76,7 @@ class MemoryPlan:
             ("weights", self.weights_bytes, f"{self.num_parameters:,} parameters"),
             ("KV cache", self.kv_cache_bytes, blocks),
             ("activations", self.activation_bytes, "the widest layer of the largest step"),
-            ("attention", self.attention_bytes, "scores and gathered K and V; fused kernels keep none"),
+            ("attention", self.attention_bytes, "what float16 on a CPU gathers of K and V; kernels keep none"),
             ("logits", self.logits_bytes, "last token of each sequence, and a float32 copy"),
             ("device", self.device_bytes, "sum of the above: HBM" if self.has_own_memory else "sum of the above: RAM"),
             ("graphs", self.graphs_bytes, "kept by compiled graphs, on CPU; an estimate from measurements"),
@@ -123,6 +123,7 @@ def plan(
     """
     size = DTYPE_BYTES[device.dtype]
     fused = device.target == "Ascend"
+    stand_ins = not fused and device.dtype != "float32"  # else the kernels, unless there is no compiler to build them
     num_tokens = max(prefill.max_tokens, seq_length, batch.decode)  # a longer prompt goes alone, whole
     head_size = shape.hidden_size // shape.num_heads
     block_bytes = 2 * shape.num_layers * shape.num_kv_heads * head_size * size * cache.block_size
@@ -135,9 +136,9 @@ def plan(
         weights_bytes=num_parameters(shape) * size,
         kv_cache_bytes=cache.num_blocks * block_bytes,
         activation_bytes=activation_values(shape, num_tokens) * size,
-        attention_bytes=0 if fused else attention_values(shape, num_tokens, batch.decode, seq_length) * size,
+        attention_bytes=attention_values(shape, num_tokens, seq_length) * size if stand_ins else 0,
         logits_bytes=num_rows * shape.vocab_size * (size + DTYPE_BYTES["float32"]),
-        graphs_bytes=0 if fused else graphs_bytes(shape, batch, device, cache.block_size, seq_length, size),
+        graphs_bytes=0 if fused else graphs_bytes(shape, size),
         shm_bytes=shm_bytes,
         has_own_memory=fused,
     )
@@ -175,16 +176,14 @@ def activation_values(shape: ModelShape, num_tokens: int) -> int:
     return num_tokens * (2 * hidden + widest)
 
 
-def attention_values(shape: ModelShape, num_tokens: int, batch: int, seq_length: int) -> int:
-    """Values that attention without fused kernels writes out (the CPU stand-ins).
+def attention_values(shape: ModelShape, num_tokens: int, seq_length: int) -> int:
+    """Values that attention without kernels writes out, for at most 64 rows at a time (serving/model/llama.py).
 
-    Prefill: scores and their softmax, 2 * heads * tokens^2. Decode: K and V gathered from the blocks, then both
-    repeated in the layout of the product, and scores and softmax, per sequence and position.
+    K and V gathered from the blocks, then both repeated in the layout of the product, and scores and softmax, per row
+    and position.
     """
     kv = shape.hidden_size // shape.num_heads * shape.num_kv_heads
-    prefill = 2 * shape.num_heads * num_tokens * num_tokens
-    decode = batch * seq_length * (4 * kv + 2 * shape.num_heads)
-    return max(prefill, decode)
+    return min(num_tokens, 64) * seq_length * (4 * kv + 2 * shape.num_heads)
 
 
 def gigabytes(num_bytes: int) -> str:

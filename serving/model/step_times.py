@@ -19,7 +19,7 @@ import numpy as np
 
 from serving.link.step import Int32, StepRows
 from serving.model.llama import LlamaModel, load
-from serving.processes import lifeline, stack_file
+from serving.processes import parent_watch, stack_file
 
 
 def decode(num_seqs: int, context_length: int, block_size: int) -> StepRows:
@@ -60,7 +60,7 @@ def measure(model: LlamaModel, steps: dict[str, StepRows], num_rounds: int) -> d
 
 def main() -> None:
     """Exits 0."""
-    lifeline.die_with_parent()
+    parent_watch.die_with_parent()
     parser = argparse.ArgumentParser(prog="python -m serving.model.step_times", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="stack.json of a run")
     parser.add_argument("--folder", type=Path, required=True, metavar="DIR", help="MindSpore litters: it does so here")

@@ -23,7 +23,7 @@ AGENT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from serving import stack_file
+from serving.processes import stack_file
 from serving.model.llama import load
 model = load(stack_file.load(Path(sys.argv[2])), 0, lambda *progress: None)
 model.warm()
@@ -38,9 +38,8 @@ def test_a_real_process_stays_within_the_sum_and_above_its_certain_part(tmp_path
 
     stack = StackConfig(run_dir=str(tmp_path), cache_dir=str(tmp_path / "cache"))
     stack.model = ModelConfig(name="measured", source=WeightSource.random, seq_length=256, shape=SHAPE)
-    stack.serving.batch.decode, stack.serving.batch.buckets = 4, [4]
+    stack.serving.batch.decode = 4
     stack.serving.prefill.max_tokens, stack.serving.cache.num_blocks = 192, 17
-    stack.device.decode_blocks_buckets, stack.device.prefill_tokens_buckets = [8], [192]
     stack.device.compile_cache = False
     announce(stack, prepare(stack, lambda *progress: None))
     (tmp_path / "stack.json").write_text(json.dumps(asdict(stack)))

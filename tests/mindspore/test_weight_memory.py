@@ -1,5 +1,7 @@
 """Loading takes little more memory than the weights themselves, whatever the format: at most 1.3 times their bytes.
 
+What lies in a file as it is wanted is mapped, and takes none.
+
 Measured in a process of its own, on a Llama of 135 million parameters.
 """
 
@@ -70,7 +72,13 @@ def peaks(tmp_path_factory: pytest.TempPathFactory, own_folder: None) -> dict[st
 @pytest.mark.parametrize("kind", KINDS)
 def test_loading_peaks_below_1_3_times_the_weights(kind: str, peaks: dict[str, int]) -> None:
     num_bytes = KINDS[kind][1]
-    assert num_bytes <= peaks[kind] <= LOAD_PEAK * num_bytes
+    assert peaks[kind] <= LOAD_PEAK * num_bytes
+    if kind in ("bfloat16", "ckpt, widened", "Meta"):  # read, not mapped: the figure measures something
+        assert peaks[kind] >= num_bytes
+
+
+def test_what_we_converted_ourselves_is_mapped(peaks: dict[str, int]) -> None:
+    assert peaks["GGUF"] < 0.1 * KINDS["GGUF"][1]
 
 
 def test_converting_gguf_keeps_but_a_tensor_or_two(peaks: dict[str, int]) -> None:

@@ -28,6 +28,7 @@ template <int M, class B>
 inline void tile(const float* a, int64_t a_stride, const B& b, int size, float* c, int64_t c_stride, bool add) {
   v8 low[M], high[M];
   for (int i = 0; i < M; i++) low[i] = high[i] = all(0);
+#pragma GCC unroll 4
   for (int k = 0; k < size; k++) {
     const float* row = b(k);
     const v8 b0 = load(row), b1 = load(row + 8);

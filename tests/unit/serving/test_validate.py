@@ -25,6 +25,10 @@ def test_the_default_stack_can_run():
     assert problems(StackConfig()) == []
 
 
+def test_the_real_model_prefills_in_chunks_and_over_shared_prefixes():
+    assert problems(changed(serving__cache__prefix_reuse=True, serving__prefill__chunked=True)) == []
+
+
 def test_the_arithmetic_stack_can_run_with_every_option():
     assert (
         problems(
@@ -45,15 +49,12 @@ def test_the_arithmetic_stack_can_run_with_every_option():
     ("stack", "start", "text"),
     [
         (changed(serving__batch__decode=0), "serving.batch.decode=0: ", "at least 1"),
-        (changed(serving__batch__buckets=[1, 64]), "serving.batch.buckets=[1, 64]: ", "serving.batch.decode=8"),
         (
             changed(serving__cache__num_blocks=64),
             "serving.cache.num_blocks=64: ",
             "1008 tokens, but one sequence of model.seq_length=1024 must fit: at least 65",
         ),
         (changed(serving__cache__block_size=0), "serving.cache.block_size=0: ", "at least 1"),
-        (changed(serving__cache__prefix_reuse=True), "serving.cache.prefix_reuse=true: ", "model.kind=llama"),
-        (changed(serving__prefill__chunked=True), "serving.prefill.chunked=true: ", "model.kind=llama"),
         (changed(serving__queue__max_requests=4), "serving.batch.decode=8: ", "serving.queue.max_requests=4"),
         (changed(serving__http__port=70000), "serving.http.port=70000: ", "65535"),
         (changed(serving__http__host="0.0.0.0"), "serving.http.host=0.0.0.0: ", "serving.http.api_key"),
